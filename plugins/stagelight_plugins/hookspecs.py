@@ -1,0 +1,151 @@
+"""All that a plugin author reads: the hooks, and the types of what they hand over.
+
+Hooks run once, at start-up, in the order: `register_settings`-free registration hooks, then `startup`. They hand
+over objects; while events flow no hook is called, the collector loops over the registered sinks and isolates each.
+A misspelt hook is refused at start-up. Arguments are passed by name: leave out those that you do not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+    from aiohttp import web
+
+    from stagelight.events import Event
+
+hookspec: Final = pluggy.HookspecMarker("stagelight")
+
+Table: TypeAlias = Mapping[str, Sequence[Any]]
+"""Columns by name, all of one length; the names are those of the OpenTelemetry ClickHouse exporter's tables."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What arrived together: events, and the rows of history that they came with.
+
+    A batch may come twice (after a restart, or because a sender tried again); sinks are idempotent.
+    """
+
+    seq: int
+    """The place in the journal; increasing. 0 where the batch did not come through the journal."""
+    events: Sequence[Event] = ()
+    traces: Table = field(default_factory=dict[str, Sequence[Any]])
+    """Rows for `otel_traces`."""
+    logs: Table = field(default_factory=dict[str, Sequence[Any]])
+    """Rows for `otel_logs`."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Receives every batch, in order, one at a time.
+
+    Each sink has a bounded queue of its own: one that raises or hangs loses batches (counted, and shown in
+    `/healthz` and `/metrics`) and harms nobody else. After five faults within a minute it is benched for a minute.
+    """
+
+    @property
+    def name(self) -> str:
+        """A short name for counters and logs."""
+        ...
+
+    async def write(self, batch: Batch) -> None:
+        """Take a batch. Return when it has been dealt with."""
+        ...
+
+
+class Collector(Protocol):
+    """What a plugin may use of the running collector."""
+
+    @property
+    def url(self) -> str:
+        """Where the collector listens, for example `http://127.0.0.1:4318`."""
+        ...
+
+    def plugin_config(self, name: str) -> Mapping[str, Any]:
+        """Return the table `[plugins.<name>]` of the configuration; empty where there is none."""
+        ...
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Hand events to every sink, at least once, without the journal: the caller keeps them durable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """An entry in the page's navigation."""
+
+    title: str
+    href: str
+    """Relative to the collector's base path."""
+
+
+class Hooks:
+    """The hooks. Implement any of them as functions of a module or methods of an object."""
+
+    @hookspec
+    def register_routes(self, collector: Collector) -> Sequence[web.AbstractRouteDef]:
+        """Called when the web application is built. Return aiohttp route definitions.
+
+        A plugin's routes live under `/-/<plugin>/`. Security checks (`Host`, `Origin`, `Sec-Fetch-Site`) have
+        run before a handler is called.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def register_sinks(self, collector: Collector) -> Sequence[Sink]:
+        """Called when the collector starts. Return sinks; each receives every batch from then on."""
+        raise NotImplementedError
+
+    @hookspec
+    def register_commands(self, cli: click.Group) -> None:
+        """Called when the command line is built. Add commands with `cli.add_command`; do no other work."""
+        raise NotImplementedError
+
+    @hookspec
+    def register_receivers(self, collector: Collector) -> Sequence[Receiver]:
+        """Called when the collector starts. Return receivers: other ways in for telemetry."""
+        raise NotImplementedError
+
+    @hookspec
+    def register_parsers(self) -> Mapping[str, Callable[[bytes, str], Any]]:
+        """Called when a diagram is asked for. Return parsers by file suffix (`.py`): source, path -> diagram."""
+        raise NotImplementedError
+
+    @hookspec
+    def register_notifiers(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
+        """Called by the alerting plugin. Return factories of notifiers by the name used in the configuration."""
+        raise NotImplementedError
+
+    @hookspec
+    def register_pages(self, collector: Collector) -> Sequence[Page]:
+        """Called when the page is served. Return entries for its navigation."""
+        raise NotImplementedError
+
+    @hookspec
+    async def startup(self, collector: Collector) -> None:
+        """Called once after everything is registered and before the port is opened. May be `async`."""
+        raise NotImplementedError
+
+    @hookspec
+    async def shutdown(self, collector: Collector) -> None:
+        """Called once after the port is closed, in reverse order. Safe without a `startup` before. May be `async`."""
+        raise NotImplementedError
+
+
+@runtime_checkable
+class Receiver(Protocol):
+    """A way in for telemetry that is not a route: a port or a subscription of its own."""
+
+    async def start(self) -> None:
+        """Begin to receive."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what was accepted. Safe before `start`, safe twice."""
+        ...
