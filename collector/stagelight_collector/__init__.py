@@ -1,0 +1,1 @@
+"""The collector: receives telemetry, keeps it, and shows it while it happens."""

@@ -1,0 +1,109 @@
+"""A channel: a bounded ring of messages and the viewers that receive them. No I/O.
+
+Publishing encodes once and never waits for a viewer. A viewer that falls behind its bounded queue loses the queue,
+is marked as lagged, and is given a fresh snapshot when it next reads: it never holds up anybody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from stagelight.conventions import RUN_ENDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RING: Final = 2_048
+"""How many messages a channel keeps for those who resume."""
+QUEUE: Final = 4_096
+"""How many messages wait for one viewer before it counts as lagged."""
+
+_ALWAYS: Final = frozenset({"snapshot", "reset", "gone", "restarting", *RUN_ENDS})
+"""What no filter hides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to viewers, encoded once."""
+
+    seq: int
+    type: str
+    data: str
+    """One line of JSON."""
+
+
+@dataclass(slots=True, eq=False)
+class Viewer:
+    """One connection: a bounded queue over one or more channels."""
+
+    types: frozenset[str] = frozenset()
+    """Empty means all."""
+    capacity: int = QUEUE
+    lagged: bool = False
+    lags: int = 0
+    _queue: deque[Message] = field(default_factory=deque[Message])
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wants(self, message: Message) -> bool:
+        """Whether the filter lets a message through."""
+        return not self.types or message.type in self.types or message.type in _ALWAYS
+
+    def push(self, message: Message) -> None:
+        """Queue a message; beyond the bound, drop the queue and mark the viewer as lagged."""
+        if self.lagged or not self.wants(message):
+            return
+        if len(self._queue) >= self.capacity:
+            self._queue.clear()
+            self.lagged = True
+            self.lags += 1
+        else:
+            self._queue.append(message)
+        self._ready.set()
+
+    def wake(self) -> None:
+        """Make `wait` return."""
+        self._ready.set()
+
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
+        await self._ready.wait()
+
+    def take(self) -> list[Message]:
+        """Return what is queued."""
+        taken = list(self._queue)
+        self._queue.clear()
+        self._ready.clear()
+        return taken
+
+
+@dataclass(slots=True)
+class Channel:
+    """Messages in order of `seq`, the latest of them kept for those who resume."""
+
+    capacity: int = RING
+    viewers: set[Viewer] = field(default_factory=set[Viewer])
+    missing: int = 0
+    """Of the messages up to this number some are not in the ring."""
+    _ring: deque[Message] = field(default_factory=deque[Message])
+
+    def publish(self, message: Message) -> None:
+        """Keep a message and give it to every viewer."""
+        self._ring.append(message)
+        if len(self._ring) > self.capacity:
+            self.missing = max(self.missing, self._ring.popleft().seq)
+        for viewer in self.viewers:
+            viewer.push(message)
+
+    def since(self, seq: int) -> Iterable[Message] | None:
+        """Return the messages after `seq`, or None if some of them are gone."""
+        if seq < self.missing:
+            return None
+        return [message for message in self._ring if message.seq > seq]
+
+    def skip(self, seq: int) -> None:
+        """Note that a message was not kept."""
+        self._ring.clear()
+        self.missing = seq

@@ -1,0 +1,32 @@
+"""What can be wrong with plugins, each error naming the remedy.
+
+PluginError
+├── UnknownPlugin
+└── BrokenPlugin
+"""
+
+from __future__ import annotations
+
+
+class PluginError(Exception):
+    """A plugin cannot be used."""
+
+
+class UnknownPlugin(PluginError):
+    """The configuration names a plugin that is not installed."""
+
+    def __init__(self, name: str, installed: list[str]) -> None:
+        self.name = name
+        have = ", ".join(installed) or "none"
+        super().__init__(
+            f"plugin {name!r} is not installed (installed: {have}); install the package that provides it, "
+            "or take it out of `plugins.load`"
+        )
+
+
+class BrokenPlugin(PluginError):
+    """A plugin does not load, or implements a hook that does not exist."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        super().__init__(f"plugin {name!r} cannot be loaded: {reason}; mend it, or take it out of `plugins.load`")

@@ -1,0 +1,126 @@
+"""The plugin manager: built-ins from an explicit list, others by entry point, only when the configuration names them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import pluggy
+
+from stagelight_plugins import hookspecs
+from stagelight_plugins.errors import BrokenPlugin, UnknownPlugin
+
+GROUP: Final = "stagelight"
+"""The entry-point group of plugins."""
+
+BUILT_IN: Final[tuple[str, ...]] = ()
+"""Modules of the plugins that come with Stagelight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginInfo:
+    """One plugin, as `stagelight plugins` lists it."""
+
+    name: str
+    kind: str
+    """`core`, `built-in` or `third-party`."""
+    loaded: bool = False
+    version: str = ""
+    distribution: str = ""
+    hooks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-compatible data."""
+        return asdict(self)
+
+
+class Plugins:
+    """The loaded plugins and their hooks.
+
+    Args:
+        core: Plugins of the collector itself: name and object.
+        load: Names of third-party plugins to load; the others are listed but never imported.
+        block: Names of plugins, built-in ones too, that must not be loaded.
+
+    Raises:
+        UnknownPlugin: A name in `load` is not installed.
+        BrokenPlugin: A plugin does not import, or misspells a hook.
+    """
+
+    def __init__(
+        self, core: Sequence[tuple[str, object]] = (), *, load: Iterable[str] = (), block: Iterable[str] = ()
+    ) -> None:
+        self._manager = pluggy.PluginManager("stagelight")
+        self._manager.add_hookspecs(hookspecs.Hooks)
+        self._infos: dict[str, PluginInfo] = {}
+        self._blocked = frozenset(block)
+        self._installed = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+        for name, plugin in core:
+            self._register(name, plugin, _info(name, "core"))
+        for module in BUILT_IN:
+            self._import(module.rpartition(".")[2], module)
+        for name in load:
+            self._load(name)
+
+    @property
+    def hook(self) -> pluggy.HookRelay:
+        """The hooks, to be called by name with keyword arguments."""
+        return self._manager.hook
+
+    def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """Call a hook plugin by plugin, in order of loading; return each plugin's name and answer.
+
+        Raises:
+            BrokenPlugin: An implementation raised; it is named, so that one bad plugin is not everybody's riddle.
+        """
+        answers: list[tuple[str, Any]] = []
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            name = implementation.plugin_name
+            accepted = {key: arguments[key] for key in implementation.argnames}
+            try:
+                answers.append((name, implementation.function(**accepted)))
+            except Exception as error:
+                raise BrokenPlugin(name, f"{hook} raised {type(error).__name__}: {error}") from error
+        return answers
+
+    def infos(self) -> list[PluginInfo]:
+        """Return all plugins: the loaded ones, then those that are installed but not named in the configuration."""
+        idle = [_info(name, "third-party", entry) for name, entry in sorted(self._installed.items())]
+        idle = [info for info in idle if info.name not in self._infos]
+        return [*self._infos.values(), *idle]
+
+    def _load(self, name: str) -> None:
+        entry = self._installed.get(name)
+        if entry is None:
+            raise UnknownPlugin(name, sorted(self._installed))
+        try:
+            plugin = entry.load()
+        except Exception as error:
+            raise BrokenPlugin(name, f"{type(error).__name__}: {error}") from error
+        self._register(name, plugin, _info(name, "third-party", entry))
+
+    def _import(self, name: str, module: str) -> None:
+        if name not in self._blocked:
+            self._register(name, importlib.import_module(module), _info(name, "built-in"))
+
+    def _register(self, name: str, plugin: object, info: PluginInfo) -> None:
+        if name in self._blocked:
+            return
+        try:
+            self._manager.register(plugin, name)
+            self._manager.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise BrokenPlugin(name, str(error)) from error
+        callers = self._manager.get_hookcallers(plugin) or []
+        hooks = tuple(sorted(caller.name for caller in callers))
+        self._infos[name] = replace(info, loaded=True, hooks=hooks)
+
+
+def _info(name: str, kind: str, entry: importlib.metadata.EntryPoint | None = None) -> PluginInfo:
+    dist = entry.dist if entry is not None else None
+    if dist is None:
+        return PluginInfo(name=name, kind=kind)
+    return PluginInfo(name=name, kind=kind, distribution=dist.name, version=dist.version)
