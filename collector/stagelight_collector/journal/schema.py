@@ -1,0 +1,126 @@
+"""The journal's tables, and what a connection to them needs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from stagelight_collector.journal.contract import JournalUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT: Final = 1
+WAL_CEILING: Final = 64 << 20
+
+_TABLES: Final = (
+    (
+        "CREATE TABLE entries(seq INTEGER PRIMARY KEY AUTOINCREMENT, signal TEXT NOT NULL, received INTEGER NOT NULL,"
+        " digest BLOB NOT NULL, body BLOB NOT NULL)"
+    ),
+    "CREATE TABLE seen(nr INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, at INTEGER NOT NULL)",
+    "CREATE TABLE state(one INTEGER PRIMARY KEY CHECK (one = 1), committed INTEGER NOT NULL, planned INTEGER)",
+)
+
+# NOTADB and CORRUPT are said of the content. ERROR and FORMAT, while opening, mean that tables which every
+# journal has are missing or unreadable.
+_CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_CORRUPT_AT_OPEN: Final = _CORRUPT | {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT}
+
+
+class DamageFound(sqlite3.DatabaseError):
+    """The check found what opening did not."""
+
+
+def digest_of(signal: str, body: bytes) -> bytes:
+    """The identity of a request: 128 bits over its signal and its bytes."""
+    return blake2b(body, digest_size=16, person=signal.encode()).digest()
+
+
+def is_corruption(error: BaseException | None) -> bool:
+    """Whether the file itself is at fault, and not the disk's space or the moment."""
+    return isinstance(error, sqlite3.Error) and _primary_code(error) in _CORRUPT
+
+
+def is_damage_at_open(path: Path, error: sqlite3.Error) -> bool:
+    """The same while opening, where more errors can only come from a changed file."""
+    code = _primary_code(error)
+    if code == sqlite3.SQLITE_READONLY:  # one flipped bit in the header says so, but the file system does not
+        return os.access(path, os.W_OK)
+    return isinstance(error, DamageFound) or code in _CORRUPT_AT_OPEN
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with explicit transactions; used by one thread at a time."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+
+
+def connect_writer(path: Path, first_seq: int) -> sqlite3.Connection:
+    """The writing connection, on a checked file; a new one begins after `first_seq`.
+
+    Raises:
+        JournalUnavailable: a newer release wrote the file.
+        sqlite3.Error: see `is_damage_at_open`.
+    """
+    # Created here and not by SQLite, for the mode; the log and its index inherit it.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    db = connect(path)
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version:
+            _check(path, db, version)
+        else:
+            db.execute("PRAGMA page_size=8192")
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA wal_autocheckpoint=2000")
+        db.execute(f"PRAGMA journal_size_limit={WAL_CEILING}")
+        if not version:
+            _create(db, first_seq)
+        # What recovery found in the log may never have been synced: copying it into the file syncs it.
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        sync_directory(path.parent)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable: a synced file under an unsynced name is lost with the power."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _create(db: sqlite3.Connection, first_seq: int) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    for table in _TABLES:
+        db.execute(table)
+    db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('entries', ?)", (first_seq,))
+    db.execute("INSERT INTO state VALUES (1, ?, NULL)", (first_seq,))
+    db.execute(f"PRAGMA user_version={FORMAT}")
+    db.execute("COMMIT")
+
+
+def _check(path: Path, db: sqlite3.Connection, version: int) -> None:
+    verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise DamageFound(verdict)
+    if version != FORMAT:
+        raise JournalUnavailable(
+            path, f"its format {version} is not this release's {FORMAT}; use the release that wrote it"
+        )
+    if db.execute("SELECT count(*) FROM state").fetchone()[0] != 1:
+        raise DamageFound("its state is lost")
+    db.execute("SELECT seq, signal, received, digest, body FROM entries LIMIT 0")
+    db.execute("SELECT nr, digest, at FROM seen LIMIT 0")
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -1,0 +1,247 @@
+"""What the journal promises while the disk behaves."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stagelight_collector.journal import (
+    Journal,
+    JournalClosed,
+    JournalFull,
+    JournalLocked,
+    JournalUnavailable,
+    Plan,
+    Signal,
+)
+from stagelight_collector.journal.file import ENTRY_OVERHEAD, SEEN_LIMIT, SEEN_NS, Arrival, JournalFile
+from stagelight_collector.journal.reader import Reader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    Opened = Any  # the fixtures' types live in conftest, which tests cannot import in importlib mode
+    Everything = Any
+
+
+async def _fill(journal: Journal, count: int, prefix: str = "body") -> list[int]:
+    entries = await asyncio.gather(
+        *(journal.append(Signal.LOGS, f"{prefix}-{number}".encode(), number) for number in range(count))
+    )
+    return [entry.seq for entry in entries if entry is not None]
+
+
+async def test_entries_come_back_whole_and_in_order(opened: Opened, everything: Everything) -> None:
+    async with opened() as journal:
+        first = await journal.append(Signal.TRACES, b"\x00\xff" * 5000, 17)
+        second = await journal.append(Signal.LOGS, b"", 18)
+        assert await everything(journal) == [first, second]
+        assert (first.signal, first.received, first.body) == (Signal.TRACES, 17, b"\x00\xff" * 5000)
+        assert second.seq == first.seq + 1 == journal.tail
+        assert (journal.entries, journal.bytes) == (2, 10_000 + 2 * ENTRY_OVERHEAD)
+
+
+async def test_what_was_appended_together_shares_one_transaction(opened: Opened) -> None:
+    async with opened() as journal:
+        seqs = await _fill(journal, 200)
+        assert seqs == list(range(seqs[0], seqs[0] + 200))
+        assert journal.counters.appended == 200
+        # The first may go alone; the others wait for it and then go together.
+        assert journal.counters.groups <= 2
+
+
+async def test_reading_stops_past_the_limit_but_gives_at_least_one(opened: Opened) -> None:
+    async with opened() as journal:
+        for letter in b"abc":
+            await journal.append(Signal.LOGS, bytes([letter]) * 100, 0)
+        start = journal.committed
+        assert [entry.body[:1] for entry in await journal.read(start, limit_bytes=200)] == [b"a", b"b"]
+        assert [entry.body[:1] for entry in await journal.read(start, limit_bytes=1)] == [b"a"]
+        assert await journal.read(journal.tail) == []
+
+
+async def test_numbers_are_never_used_twice(opened: Opened) -> None:
+    async with opened() as journal:
+        seqs = await _fill(journal, 3)
+        await journal.commit(seqs[-1])
+        assert (journal.entries, journal.bytes) == (0, 0)
+    async with opened() as journal:
+        assert journal.committed == journal.tail == seqs[-1]
+        assert await _fill(journal, 1, "again") == [seqs[-1] + 1]
+
+
+async def test_numbers_rise_even_when_the_file_is_lost(opened: Opened, path: Path, clock: Any) -> None:
+    async with opened() as journal:
+        (before,) = await _fill(journal, 1)
+    path.unlink()  # noqa: ASYNC240 # a test may block its own loop
+    clock.now += 10**9
+    async with opened() as journal:
+        (after,) = await _fill(journal, 1)
+    assert after > before
+
+
+async def test_a_repetition_is_recognised_also_after_its_entry_went_to_history(opened: Opened) -> None:
+    async with opened() as journal:
+        entry = await journal.append(Signal.TRACES, b"same", 1)
+        assert await journal.append(Signal.TRACES, b"same", 2) is None
+        assert await journal.append(Signal.LOGS, b"same", 2) is not None
+        await journal.commit(entry.seq)
+    async with opened() as journal:
+        assert await journal.append(Signal.TRACES, b"same", 3) is None
+        assert journal.counters.duplicates == 1
+
+
+async def test_of_the_same_bytes_at_once_one_is_stored_and_all_wait_for_it(opened: Opened) -> None:
+    async with opened() as journal:
+        stored = await asyncio.gather(*(journal.append(Signal.LOGS, b"same", i) for i in range(50)))
+        assert sum(entry is not None for entry in stored) == 1
+        assert journal.entries == 1
+
+
+async def test_digests_are_forgotten_after_ten_minutes(opened: Opened, clock: Any) -> None:
+    async with opened() as journal:
+        await journal.append(Signal.LOGS, b"same", 0)
+        clock.now += SEEN_NS
+        assert await journal.append(Signal.LOGS, b"same", 0) is None
+        clock.now += 1
+        assert await journal.append(Signal.LOGS, b"same", 0) is not None
+
+
+def test_digests_are_bounded_in_number(path: Path, clock: Any) -> None:
+    file = JournalFile(path, Reader(path), clock=clock)
+    file.open()
+    try:
+        arrivals = [Arrival(Signal.LOGS, number.to_bytes(4), 0) for number in range(SEEN_LIMIT + 500)]
+        file.append(arrivals)
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute("SELECT count(*) FROM seen").fetchone() == (SEEN_LIMIT,)
+        assert file.append(arrivals[-1:]) == [None]
+        assert file.append(arrivals[:1]) != [None]
+    finally:
+        file.close()
+
+
+async def test_full_refuses_until_history_takes_some(opened: Opened) -> None:
+    async with opened(capacity_bytes=10 * (ENTRY_OVERHEAD + 10)) as journal:
+        results = await asyncio.gather(
+            *(journal.append(Signal.LOGS, f"{n:010}".encode(), 0) for n in range(14)), return_exceptions=True
+        )
+        assert [isinstance(result, JournalFull) for result in results] == [False] * 10 + [True] * 4
+        assert isinstance(results[-1], JournalFull)
+        assert results[-1].retry_after == 1
+        assert journal.counters.refused_full == 4
+        await journal.commit(journal.committed + 3)
+        await _fill(journal, 3, "x")
+
+
+async def test_a_plan_has_the_same_borders_until_it_is_committed(opened: Opened) -> None:
+    async with opened() as journal:
+        seqs = await _fill(journal, 5)
+        assert await journal.unfinished() is None
+        plan = await journal.plan(seqs[2])
+        assert plan == Plan(seqs[0], seqs[2])
+        assert await journal.plan(seqs[4]) == plan
+    async with opened() as journal:
+        assert await journal.unfinished() == plan
+        assert await journal.plan(seqs[4]) == plan
+        await journal.commit(plan.last)
+        assert await journal.unfinished() is None
+        assert journal.committed == seqs[2]
+        assert await journal.plan(seqs[4]) == Plan(seqs[3], seqs[4])
+
+
+async def test_a_plan_outside_of_the_entries_is_refused(opened: Opened) -> None:
+    async with opened() as journal:
+        (seq,) = await _fill(journal, 1)
+        for last in (seq - 1, seq + 1):
+            with pytest.raises(ValueError, match="cannot plan"):
+                await journal.plan(last)
+
+
+async def test_waiting_ends_with_the_next_entry_or_with_the_journal(opened: Opened) -> None:
+    async with opened() as journal:
+        waiting = asyncio.create_task(journal.wait(journal.tail))
+        await _fill(journal, 1)
+        await asyncio.wait_for(waiting, 10)
+        await journal.wait(journal.tail - 1)
+        waiting = asyncio.create_task(journal.wait(journal.tail))
+        await asyncio.sleep(0)
+    with pytest.raises(JournalClosed):
+        await asyncio.wait_for(waiting, 10)
+
+
+async def test_close_keeps_what_was_appended(opened: Opened, everything: Everything) -> None:
+    async with opened() as journal:
+        appends = [asyncio.create_task(journal.append(Signal.LOGS, bytes([n]), n)) for n in range(50)]
+        await asyncio.sleep(0)
+    stored = await asyncio.gather(*appends)
+    async with opened() as journal:
+        assert await everything(journal) == stored
+
+
+async def test_a_sender_that_left_harms_nobody(opened: Opened, everything: Everything) -> None:
+    async with opened() as journal:
+        gone = asyncio.create_task(journal.append(Signal.LOGS, b"gone", 0))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await journal.append(Signal.LOGS, b"stays", 0)
+        assert b"stays" in [entry.body for entry in await everything(journal)]
+
+
+async def test_open_and_close_in_any_order_any_number_of_times(path: Path) -> None:
+    journal = Journal(path)
+    await journal.close()
+    with pytest.raises(JournalClosed):
+        await journal.append(Signal.LOGS, b"x", 0)
+    for _ in range(2):
+        await asyncio.gather(journal.open(), journal.open())
+        await journal.append(Signal.LOGS, b"x", 0)
+        await asyncio.gather(journal.close(), journal.close())
+    for refused in (
+        journal.read(0),
+        journal.wait(0),
+        journal.plan(1),
+        journal.unfinished(),
+        journal.commit(1),
+    ):
+        with pytest.raises(JournalClosed):
+            await refused
+
+
+async def test_a_second_journal_on_the_same_file_is_refused_with_one_line(opened: Opened, path: Path) -> None:
+    async with opened() as journal:
+        with pytest.raises(JournalLocked, match=r"in use by process \d+: stop that collector, or choose"):
+            await Journal(path).open()
+        await _fill(journal, 1)
+    async with opened():
+        pass
+
+
+async def test_a_directory_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(JournalUnavailable, match="cannot be used"):
+        await Journal(tmp_path / "file" / "journal.sqlite3").open()
+
+
+async def test_the_files_are_for_their_owner_only(opened: Opened, path: Path) -> None:
+    async with opened() as journal:
+        await _fill(journal, 1)
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+
+
+async def test_the_space_of_what_left_is_used_again(opened: Opened, path: Path) -> None:
+    async with opened() as journal:
+        for turn in range(12):
+            await asyncio.gather(
+                *(journal.append(Signal.LOGS, bytes([turn, n]) * 50_000, 0) for n in range(20))
+            )
+            await journal.commit(journal.tail)
+    sizes = {file.name: file.stat().st_size for file in path.parent.iterdir()}
+    assert set(sizes) == {path.name, f"{path.name}.lock"}
+    assert sizes[path.name] < 3 * 20 * 100_000
