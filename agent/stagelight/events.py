@@ -93,7 +93,5 @@ class Event:
 
 _ZERO_MATTERS: Final = frozenset({"current", "total"})
 _OPTIONAL: Final = tuple(
-    name
-    for name in Event.__dataclass_fields__
-    if name not in {"type", "run_id", "time", "error"}
+    name for name in Event.__dataclass_fields__ if name not in {"type", "run_id", "time", "error"}
 )

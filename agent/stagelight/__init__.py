@@ -1,0 +1,70 @@
+"""See every stage of every workflow, live: the agent.
+
+Everything that users write is here; the modules behind it are loaded when a name is first used, so that
+`import stagelight.events` and the pytest plugin never load OpenTelemetry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stagelight.recording import (
+        current_run_id,
+        log,
+        progress,
+        set_attributes as set,  # noqa: A004 - `stagelight.set(...)` is how it reads
+        step,
+        workflow,
+    )
+    from stagelight.runtime import configure, flush, shutdown, stats
+
+    __version__: str
+
+__all__ = [  # noqa: PLE0604 - all are strings; RUF cannot see lazily made ones
+    "__version__",
+    "configure",
+    "current_run_id",
+    "flush",
+    "log",
+    "progress",
+    "set",
+    "shutdown",
+    "stats",
+    "step",
+    "workflow",
+]
+
+_HOMES = {
+    "configure": ("runtime", "configure"),
+    "current_run_id": ("recording", "current_run_id"),
+    "flush": ("runtime", "flush"),
+    "log": ("recording", "log"),
+    "progress": ("recording", "progress"),
+    "set": ("recording", "set_attributes"),
+    "shutdown": ("runtime", "shutdown"),
+    "stats": ("runtime", "stats"),
+    "step": ("recording", "step"),
+    "workflow": ("recording", "workflow"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use (PEP 562)."""
+    import importlib  # noqa: PLC0415 - importing stagelight must cost nothing
+
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - as above
+
+        value: object = version("stagelight")
+    elif name in _HOMES:
+        module, attribute = _HOMES[name]
+        value = getattr(importlib.import_module(f"stagelight.{module}"), attribute)
+    else:
+        raise AttributeError(f"module 'stagelight' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,55 @@
+"""The distro: how `stagelight run` and `opentelemetry-instrument` find the agent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator  # noqa: PLC2701 - made to be subclassed by distros
+
+from stagelight import runtime, settings
+from stagelight.guard import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+
+
+class StagelightDistro(BaseDistro):
+    """Sets defaults where the environment is silent."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        del kwargs
+        if not settings.is_disabled():
+            os.environ.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+
+
+class StagelightConfigurator(_OTelSDKConfigurator):
+    """Sets the SDK up as the environment asks, with the agent's processor in place of the batch processor."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        if settings.is_disabled():
+            return
+        with guard("configurator"), _hidden(_EXPORTER):
+            attributes = dict(runtime.resource().attributes)
+            super()._configure(resource_attributes=attributes, **kwargs)
+        with guard("configurator"):
+            runtime.configure()
+        with guard("program"):
+            from stagelight import program  # noqa: PLC0415 - only here is the whole program ours to watch
+
+            program.watch()
+
+
+@contextlib.contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """Hide a variable: the configurator would add a second exporter for the spans that the processor sends."""
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value

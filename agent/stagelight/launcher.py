@@ -1,0 +1,156 @@
+"""`stagelight run`: start any program with the agent around it, without a change to its code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from stagelight import settings
+
+_NOT_FOUND: Final = 127
+_NOT_EXECUTABLE: Final = 126
+_EXAMPLE: Final = """\
+example:
+  stagelight run python app.py
+  stagelight run --step 'myapp.pipeline:load_*' --workflow 'myapp.pipeline:main' python -m myapp
+  stagelight run --step '__main__:*' app.py
+
+PATTERN is module.path:function, with * and ? in the function's part: '__main__:*' is every top-level function of the
+script, 'pkg.mod:Class.method*' are methods. A stagelight.toml may hold the same: [agent] steps = ["…"], workflows = ["…"].
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run a command with the agent in it. Returns only if it cannot be started.
+
+    Returns:
+        127 if the command is not found, 126 if it cannot be executed, 2 if the arguments are wrong.
+    """
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    command = [*options.command]
+    if command and command[0] == "--":
+        command = command[1:]
+    if not command:
+        _say("there is nothing to run; for example: stagelight run python app.py")
+        return 2
+    found = _resolved(command)
+    if found is None:
+        _say(f"{command[0]}: command not found; is it installed in this environment, and spelt so?")
+        return _NOT_FOUND
+    try:
+        os.execvpe(found[0], found, environment(options, command, dict(os.environ)))  # noqa: S606 - that is the job
+    except OSError as error:
+        _say(f"{found[0]}: {error.strerror or error}")
+        return _NOT_EXECUTABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stagelight run",
+        usage="stagelight run [--step PATTERN]... [--workflow PATTERN]... [--service NAME] [--endpoint URL] CMD ARGS...",
+        description="Run a program with the agent in it: its run and its steps appear while it works.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--step", action="append", default=[], metavar="PATTERN", help="functions that become steps"
+    )
+    parser.add_argument(
+        "--workflow", action="append", default=[], metavar="PATTERN", help="functions that become workflows"
+    )
+    parser.add_argument("--service", metavar="NAME", help="service name (default: the script's name)")
+    parser.add_argument(
+        "--endpoint", metavar="URL", help=f"the collector (default: {settings.DEFAULT_ENDPOINT})"
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD ARGS...", help="the program to run")
+    return parser
+
+
+def _resolved(command: list[str]) -> list[str] | None:
+    """Return what to execute; a .py file that is not executable runs with this interpreter."""
+    first = command[0]
+    if first.endswith(".py") and Path(first).is_file() and not os.access(first, os.X_OK):
+        return [sys.executable, *command]
+    path = shutil.which(first)
+    return None if path is None else [path, *command[1:]]
+
+
+def environment(options: argparse.Namespace, command: list[str], environ: dict[str, str]) -> dict[str, str]:
+    """Return the environment in which the agent loads itself; what the user has set stays."""
+    file = settings.config_file()
+    steps = [*options.step] or _patterns(environ, settings.STEPS, file, "steps")
+    workflows = [*options.workflow] or _patterns(environ, settings.WORKFLOWS, file, "workflows")
+    _put(environ, settings.STEPS, ",".join(steps))
+    _put(environ, settings.WORKFLOWS, ",".join(workflows))
+    environ[settings.PROCESS_RUN] = "1"
+    if options.endpoint or "endpoint" in file:
+        _endpoint(environ, options.endpoint, file.get("endpoint"))
+    service = options.service or environ.get("OTEL_SERVICE_NAME") or file.get("service")
+    if options.service or "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        environ["OTEL_SERVICE_NAME"] = str(service or _program_name(command))
+    environ.setdefault("OTEL_PYTHON_DISTRO", "stagelight")
+    environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "stagelight")
+    environ["PYTHONPATH"] = _python_path(environ.get("PYTHONPATH", ""))
+    return environ
+
+
+def _endpoint(environ: dict[str, str], chosen: str | None, configured: object) -> None:
+    if chosen:
+        for signal in ("TRACES_", "LOGS_"):
+            environ.pop(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT", None)
+        environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = chosen
+    else:
+        environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", str(configured))
+
+
+def _patterns(environ: dict[str, str], name: str, file: dict[str, object], key: str) -> list[str]:
+    if name in environ:
+        return [*settings.patterns(environ[name])]
+    value = file.get(key, [])
+    return [str(part) for part in value] if isinstance(value, list) else []
+
+
+def _put(environ: dict[str, str], name: str, value: str) -> None:
+    if value:
+        environ[name] = value
+    else:
+        environ.pop(name, None)
+
+
+def _program_name(command: list[str]) -> str:
+    """Return the script's or module's name; of a plain command, the command's."""
+    first = Path(command[0]).name
+    if not first.startswith("python"):
+        return Path(first).stem
+    rest = iter(command[1:])
+    for argument in rest:
+        if argument == "-m":
+            return next(rest, first).rpartition(".")[2]
+        if argument in {"-X", "-W"}:
+            next(rest, None)
+        elif not argument.startswith("-"):
+            return Path(argument).stem
+        elif argument.startswith("-c"):
+            break
+    return "python"
+
+
+def _python_path(existing: str) -> str:
+    """Put OpenTelemetry's `sitecustomize` first, and keep what is there; it takes itself out of the child's way."""
+    spec = find_spec("opentelemetry.instrumentation.auto_instrumentation")
+    assert spec is not None and spec.origin is not None  # noqa: S101, PT018 - a dependency of ours
+    first = str(Path(spec.origin).parent)
+    rest = [part for part in existing.split(os.pathsep) if part and part != first]
+    return os.pathsep.join([first, *rest])
+
+
+def _say(message: str) -> None:
+    print(f"stagelight run: {message}", file=sys.stderr)  # noqa: T201 - it is a command

@@ -1,0 +1,338 @@
+"""Recording: workflows and steps, as decorators and as context managers."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
+
+from opentelemetry import context as otel_context
+from opentelemetry.trace import Link, get_current_span, set_span_in_context
+
+from stagelight import runtime
+from stagelight.conventions import (
+    PARENT_RUN_ID,
+    PARENT_STEP_ID,
+    RUN_ID,
+    STEP_ATTEMPT,
+    STEP_ID,
+    STEP_KIND,
+    STEP_NAME,
+    WORKFLOW_NAME,
+    StepKind,
+)
+from stagelight.guard import report
+from stagelight.scope import KEY, Run, Scope, Step, current
+from stagelight.wrapping import wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from stagelight.attempts import Failure
+    from stagelight.runtime import Runtime
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FUNCTION: Final = "code.function.name"
+_MOST_NAME_CHARACTERS: Final = 256
+_NOTHING: Final[Mapping[str, object]] = {}
+
+
+class WorkflowOpener:
+    """Opens runs of one workflow: a decorator and a context manager, for sync and async code alike."""
+
+    __slots__ = ("_function", "_name", "_open", "_run_id")
+
+    def __init__(
+        self, name: str | None = None, *, run_id: str | Callable[..., str] | None = None, function: str = ""
+    ) -> None:
+        self._name = name
+        self._run_id = run_id
+        self._function = function
+        self._open: Run | None = None
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Make every call of the function a run."""
+        name = _qualified(function)
+        return wrap(
+            function, WorkflowOpener(self._name or _short(function), run_id=self._run_id, function=name)
+        )
+
+    def __enter__(self) -> Run:
+        run = self.open()
+        run.previous, self._open = self._open, run
+        return run
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        run = self._open
+        if run is not None:
+            self._open = run.previous  # type: ignore[assignment]  # only __enter__ links, and it links runs
+            run.leave()
+            run.end(error)
+
+    async def __aenter__(self) -> Run:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def open(self, arguments: tuple[object, ...] = (), keywords: Mapping[str, object] = _NOTHING) -> Run:
+        """Open a run and make it the current scope; where recording is off or fails, an inert one."""
+        name = self._name or "workflow"
+        try:
+            using = runtime.active or runtime.use()
+            if using is not None:
+                return self._begin(using, name[:_MOST_NAME_CHARACTERS], arguments, keywords)
+        except Exception as fault:  # noqa: BLE001 - the host goes on unrecorded
+            report("workflow", fault)
+        return Run(name)
+
+    def _begin(
+        self, using: Runtime, name: str, arguments: tuple[object, ...], keywords: Mapping[str, object]
+    ) -> Run:
+        context = otel_context.get_current()
+        parent = context.get(KEY)
+        outer = get_current_span(context).get_span_context()
+        span = using.tracer.start_span(name, context)
+        chosen = self._run_id(*arguments, **keywords) if callable(self._run_id) else self._run_id
+        if chosen:
+            run_id = str(chosen)[:_MOST_NAME_CHARACTERS]
+        elif outer.is_valid:
+            run_id = secrets.token_hex(16)
+        else:
+            run_id = f"{span.get_span_context().trace_id:032x}"
+        attributes: dict[str, Any] = {WORKFLOW_NAME: name, RUN_ID: run_id}
+        if isinstance(parent, Scope) and parent.run_id:
+            attributes[PARENT_RUN_ID] = parent.run_id
+            if isinstance(parent, Step):
+                attributes[PARENT_STEP_ID] = parent.id
+        if self._function:
+            attributes[FUNCTION] = self._function
+        run = Run(
+            name,
+            span=span,
+            run_id=run_id,
+            workflow=name,
+            start_attributes=attributes,
+            processor=using.processor,
+        )
+        _announce(run, using, context)
+        return run
+
+
+class StepOpener:
+    """Opens attempts of one step: a decorator and a context manager, for sync and async code alike."""
+
+    __slots__ = ("_attempt", "_kind", "_name", "_open", "_static")
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        kind: str = StepKind.DO.value,
+        attempt: int | None = None,
+        function: str = "",
+    ) -> None:
+        self._name = name
+        self._kind = kind
+        self._attempt = attempt
+        self._static: dict[str, Any] | None = {FUNCTION: function} if function else None
+        self._open: Step | None = None
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Make every call of the function a step."""
+        opener = StepOpener(
+            self._name or _short(function),
+            kind=self._kind,
+            attempt=self._attempt,
+            function=_qualified(function),
+        )
+        return wrap(function, opener)
+
+    def __enter__(self) -> Step:
+        step = self.open()
+        step.previous, self._open = self._open, step
+        return step
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        step = self._open
+        if step is not None:
+            self._open = step.previous  # type: ignore[assignment]  # only __enter__ links, and it links steps
+            step.leave()
+            step.end(error)
+
+    async def __aenter__(self) -> Step:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def open(self, arguments: tuple[object, ...] = (), keywords: Mapping[str, object] = _NOTHING) -> Step:
+        """Open an attempt and make it the current scope; where recording is off or fails, an inert one."""
+        name = self._name or "step"
+        try:
+            using = runtime.active or runtime.use()
+            if using is not None:
+                return self._begin(using, name[:_MOST_NAME_CHARACTERS], arguments, keywords)
+        except Exception as fault:  # noqa: BLE001 - the host goes on unrecorded
+            report("step", fault)
+        return _inert(name)
+
+    def _begin(
+        self, using: Runtime, name: str, arguments: tuple[object, ...], keywords: Mapping[str, object]
+    ) -> Step:
+        context = otel_context.get_current()
+        parent = context.get(KEY)
+        if parent is None and using.fallback is not None:
+            parent, context = _adopted(using.fallback, context)
+        before = (
+            None if parent is None or parent.attempts is None else self._retried(parent, arguments, keywords)
+        )
+        links = () if before is None else (Link(before.context),)
+        span = using.tracer.start_span(name, context, links=links)
+        own = span.get_span_context()
+        step = Step(name, span=span, parent=parent, key=self._key, processor=using.processor)
+        step.id = f"{own.span_id:016x}" if before is None else before.step_id
+        step.attempt = self._attempt or (1 if before is None else before.attempt + 1)
+        if parent is None:
+            step.run_id = f"{own.trace_id:032x}"
+            attributes = {RUN_ID: step.run_id}
+        else:
+            step.run_id = parent.run_id
+            step.workflow = parent.workflow
+            attributes = parent.inherited().copy()
+        attributes[STEP_NAME] = name
+        attributes[STEP_ID] = step.id
+        attributes[STEP_KIND] = self._kind
+        attributes[STEP_ATTEMPT] = step.attempt
+        if self._static is not None:
+            attributes.update(self._static)
+        step.start_attributes = attributes
+        _announce(step, using, context)
+        return step
+
+    @property
+    def _key(self) -> object:
+        """What makes two calls calls of the same step: the decorated function; a block has only its name."""
+        return self if self._static is not None else self._name
+
+    def _retried(
+        self, parent: Scope, arguments: tuple[object, ...], keywords: Mapping[str, object]
+    ) -> Failure | None:
+        """Return the failed attempt that this one tries again. A block has no arguments: it has to say so itself."""
+        assert parent.attempts is not None  # noqa: S101 - the caller looked
+        if self._attempt is not None:
+            return parent.attempts.claim_named(self._name or "step") if self._attempt > 1 else None
+        return parent.attempts.claim(self, arguments, keywords) if self._static is not None else None
+
+
+def _announce(scope: Scope, using: Runtime, context: otel_context.Context) -> None:
+    span = scope.span
+    if span.is_recording():
+        span.set_attributes(scope.start_attributes)
+        using.processor.started(scope)
+    scope.enter(set_span_in_context(span, otel_context.Context({**context, KEY: scope})))
+
+
+def _adopted(
+    fallback: Callable[[], Scope | None], context: otel_context.Context
+) -> tuple[Scope | None, otel_context.Context]:
+    """Return the scope of the process as parent, unless some other trace is going on here."""
+    if get_current_span(context).get_span_context().is_valid:
+        return None, context
+    scope = fallback()
+    return scope, context if scope is None else set_span_in_context(scope.span, context)
+
+
+def _inert(name: str) -> Step:
+    step = Step(name)
+    step.id, step.attempt = "", 1
+    return step
+
+
+def _short(function: Callable[..., object]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _qualified(function: Callable[..., object]) -> str:
+    module = getattr(function, "__module__", "") or ""
+    return f"{module}.{getattr(function, '__qualname__', _short(function))}".lstrip(".")
+
+
+@overload
+def workflow(name: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def workflow(
+    name: str | None = None, *, run_id: str | Callable[..., str] | None = None
+) -> WorkflowOpener: ...
+def workflow(name: Any = None, *, run_id: Any = None) -> Any:
+    """Make a function, or a block, a workflow: each call is a run.
+
+    As `@workflow`, `@workflow(name="etl")` or `with workflow("etl") as run:`; also for async functions, generators and
+    `async with`.
+
+    Args:
+        name: How the workflow is called; the function's name by default.
+        run_id: The id of the run, or a function of the call's arguments that returns it. By default the trace id if
+            the run begins a trace, else a random id.
+    """
+    if callable(name):
+        return WorkflowOpener(run_id=run_id)(name)
+    return WorkflowOpener(name, run_id=run_id)
+
+
+@overload
+def step(name: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def step(name: str | None = None, *, kind: str = "do", attempt: int | None = None) -> StepOpener: ...
+def step(name: Any = None, *, kind: str = "do", attempt: int | None = None) -> Any:
+    """Make a function, or a block, a step of the run around it.
+
+    As `@step`, `@step(name="load")` or `with step("load") as step:`; also for async functions, generators and
+    `async with`. Outside any run it is a run of one step.
+
+    Args:
+        name: How the step is called; the function's name by default.
+        kind: What it does: `do`, `sleep`, `wait_for_event`, `child`, or a word of your own.
+        attempt: For a block that is tried again: which try this is, from 1; above 1 it joins the last failed step of
+            that name. A function that is called again with the same arguments after it raised needs none.
+    """
+    if callable(name):
+        return StepOpener(kind=kind, attempt=attempt)(name)
+    return StepOpener(name, kind=kind, attempt=attempt)
+
+
+def current_run_id() -> str | None:
+    """Return the id of the run around this code; None outside any."""
+    scope = current()
+    return scope.run_id or None if scope is not None else None
+
+
+def progress(current_: float, total: float | None = None, message: str = "") -> None:
+    """Say how far the current step or run has come: `current_` out of `total`. Outside a run nothing happens."""
+    scope = current()
+    if scope is not None:
+        scope.progress(current_, total, message)
+
+
+def log(message: str, severity: str = "INFO", /, **attributes: object) -> None:
+    """Write a line under the current step or run. Outside a run nothing happens."""
+    scope = current()
+    if scope is not None:
+        scope.log(message, severity, **attributes)
+
+
+def set_attributes(values: Mapping[str, object] | None = None, /, **attributes: object) -> None:
+    """Put attributes on the current step or run. Outside a run nothing happens."""
+    scope = current()
+    if scope is not None:
+        scope.set(values, **attributes)

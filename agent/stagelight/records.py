@@ -1,0 +1,132 @@
+"""Log records: how starts, lines and heartbeats look on the wire. Made by the worker, never on the app's threads."""
+
+from __future__ import annotations
+
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import set_span_in_context
+
+from stagelight.conventions import (
+    DROPPED,
+    EVENT_NAME_PREFIX,
+    PROGRESS_CURRENT,
+    PROGRESS_TOTAL,
+    STEP_ID,
+    EventType,
+)
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    from stagelight.lines import Line
+    from stagelight.scope import Scope
+
+_RUN_STARTED: Final = EVENT_NAME_PREFIX + EventType.RUN_STARTED.value
+_STEP_STARTED: Final = EVENT_NAME_PREFIX + EventType.STEP_STARTED.value
+_EMPTY: Final = Context()
+_SEVERITIES: Final = {
+    "TRACE": SeverityNumber.TRACE,
+    "DEBUG": SeverityNumber.DEBUG,
+    "INFO": SeverityNumber.INFO,
+    "WARN": SeverityNumber.WARN,
+    "WARNING": SeverityNumber.WARN,
+    "ERROR": SeverityNumber.ERROR,
+    "CRITICAL": SeverityNumber.FATAL,
+    "FATAL": SeverityNumber.FATAL,
+}
+
+
+class QuickResource(Resource):
+    """A resource that hashes itself once.
+
+    The official encoders group by resource, and an SDK resource renders itself as JSON each time it is hashed.
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(dict(resource.attributes), resource.schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
+
+
+class Records:
+    """Builds the log records of one worker."""
+
+    def __init__(self, instrumentation_scope: InstrumentationScope) -> None:
+        self._instrumentation_scope = instrumentation_scope
+        self._resources: tuple[Resource, Resource] | None = None
+
+    def start(self, scope: Scope) -> ReadableLogRecord:
+        """Return the record of a start; its time is the span's own start, to the nanosecond."""
+        name = _STEP_STARTED if STEP_ID in scope.start_attributes else _RUN_STARTED
+        time = getattr(scope.span, "start_time", None) or time_ns()
+        return self._record(scope, name, time, scope.start_attributes)
+
+    def line(self, line: Line) -> ReadableLogRecord:
+        """Return the record of a progress report or a log line."""
+        attributes = {**line.attributes, **line.scope.start_attributes}
+        if line.current is not None:
+            attributes[PROGRESS_CURRENT] = _number(line.current)
+        if line.total is not None:
+            attributes[PROGRESS_TOTAL] = _number(line.total)
+        return self._record(
+            line.scope,
+            EVENT_NAME_PREFIX + line.type.value,
+            line.time,
+            attributes,
+            line.message,
+            line.severity,
+        )
+
+    def heartbeat(self, dropped: int, resource: Resource) -> ReadableLogRecord:
+        """Return the record that confesses what was dropped; it belongs to no run."""
+        record = LogRecord(
+            timestamp=time_ns(),
+            context=Context({"": None}),
+            attributes={DROPPED: dropped},
+            event_name=EVENT_NAME_PREFIX + EventType.HEARTBEAT.value,
+        )
+        return ReadableLogRecord(record, self._quick(resource), self._instrumentation_scope)
+
+    def _record(
+        self,
+        scope: Scope,
+        name: str,
+        time: int,
+        attributes: dict[str, Any],
+        message: str = "",
+        severity: str = "",
+    ) -> ReadableLogRecord:
+        severity = severity.upper()
+        record = LogRecord(
+            timestamp=time,
+            observed_timestamp=time,
+            context=set_span_in_context(scope.span, _EMPTY),
+            severity_text=severity or None,
+            severity_number=_SEVERITIES.get(severity),
+            body=message or None,
+            attributes=attributes,
+            event_name=name,
+        )
+        resource = getattr(scope.span, "resource", None) or Resource.get_empty()
+        return ReadableLogRecord(record, self._quick(resource), self._instrumentation_scope)
+
+    def _quick(self, resource: Resource) -> Resource:
+        if isinstance(resource, QuickResource):
+            return resource
+        if self._resources is None or self._resources[0] is not resource:
+            self._resources = (resource, QuickResource(resource))
+        return self._resources[1]
+
+
+def _number(value: float) -> float:
+    return value if isinstance(value, int) and -(2**63) <= value < 2**63 else float(value)

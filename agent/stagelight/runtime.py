@@ -1,0 +1,184 @@
+"""The runtime: the tracer and the processor that recording uses, set up once per process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from stagelight import settings
+from stagelight.backlog import Stats
+from stagelight.conventions import SCHEMA_URL, SCOPE_NAME
+from stagelight.errors import UnusableProviderError
+from stagelight.exporter import channels
+from stagelight.guard import LOGGER, faults, guarded, report
+from stagelight.instrumentation import threads
+from stagelight.processor import Processor
+from stagelight.records import QuickResource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stagelight.exporter import Channels
+    from stagelight.scope import Scope
+
+
+class Runtime:
+    """What recording needs; one is active at a time."""
+
+    __slots__ = ("fallback", "processor", "tracer")
+
+    def __init__(self, tracer: trace.Tracer, processor: Processor) -> None:
+        self.tracer = tracer
+        self.processor = processor
+        self.fallback: Callable[[], Scope | None] | None = None
+        """Asked for a parent when a step is opened outside any run; `stagelight run` sets it."""
+
+
+active: Runtime | None = None
+"""The runtime in use; None before the first use, and where recording is off."""
+
+_NOTHING: Final = Stats(produced=0, delivered=0, dropped=0, queued=0, dropped_by_reason={}, faults=0)
+_lock: Final = threading.RLock()
+_is_settled = False
+
+
+def use() -> Runtime | None:
+    """Return the active runtime, set up on first use; None where recording is off."""
+    if active is None and not _is_settled:
+        _set_up(None, None, None, None)
+    return active
+
+
+@guarded("configure", None)
+def configure(
+    *,
+    endpoint: str | None = None,
+    service_name: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    tracer_provider: trace.TracerProvider | None = None,
+) -> None:
+    """Set the agent up now, rather than on first use.
+
+    Args:
+        endpoint: Base URL of the collector; wins over `OTEL_EXPORTER_OTLP_ENDPOINT`, default http://127.0.0.1:4318.
+        service_name: Wins over `OTEL_SERVICE_NAME`; used only if the agent creates the tracer provider.
+        headers: Sent with every request, for example an ingest token.
+        tracer_provider: An SDK provider to record through; the global one by default.
+
+    Whatever is wrong is said in the log; the program goes on without recording. A second call replaces the first.
+    """
+    shutdown()
+    _set_up(endpoint, service_name, headers, tracer_provider)
+
+
+def _set_up(
+    endpoint: str | None,
+    service_name: str | None,
+    headers: Mapping[str, str] | None,
+    tracer_provider: trace.TracerProvider | None,
+) -> None:
+    global active, _is_settled  # noqa: PLW0603 - one runtime per process
+    with _lock:
+        if active is not None or (_is_settled and tracer_provider is None and endpoint is None):
+            return
+        _is_settled = True
+        if settings.is_disabled():
+            return
+        try:
+            active = _runtime(tracer_provider or _provider(service_name), lambda: channels(endpoint, headers))
+        except Exception as error:  # noqa: BLE001 - the program goes on without recording
+            report("set-up", error)
+            LOGGER.error("stagelight records nothing: %s", error)  # noqa: TRY400 - one line, not a stack
+            return
+    threads.instrument()
+
+
+def _runtime(provider: trace.TracerProvider, build: Callable[[], Channels]) -> Runtime:
+    if not isinstance(provider, TracerProvider):
+        raise UnusableProviderError(type(provider).__name__)
+    first: list[Channels] = [
+        build()
+    ]  # built here, so that what is missing is said at once, and nothing is imported later
+    processor = Processor(
+        lambda: first.pop() if first and os.getpid() == home else build(),
+        settings.limits(),
+        InstrumentationScope(SCOPE_NAME, _version(), SCHEMA_URL),
+    )
+    home = os.getpid()
+    processor.sends_logs = first[0].logs is not None
+    processor.sends_spans = first[0].spans is not None
+    provider.add_span_processor(processor)
+    atexit.register(processor.shutdown)
+    return Runtime(provider.get_tracer(SCOPE_NAME, _version(), schema_url=SCHEMA_URL), processor)
+
+
+def _provider(service_name: str | None) -> trace.TracerProvider:
+    """Return the global provider, or set one that honours `OTEL_*` where there is only the API's stand-in."""
+    found = trace.get_tracer_provider()
+    if not isinstance(found, trace.ProxyTracerProvider):
+        return found
+    provider = TracerProvider(resource=resource(service_name))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def resource(service_name: str | None = None) -> Resource:
+    """Return the resource that the environment describes; the service is named after the script if nothing names it."""
+    attributes: dict[str, Any] = {}
+    if service_name:
+        attributes[SERVICE_NAME] = service_name
+    elif not os.environ.get("OTEL_SERVICE_NAME") and "service.name=" not in os.environ.get(
+        "OTEL_RESOURCE_ATTRIBUTES", ""
+    ):
+        attributes[SERVICE_NAME] = settings.script_name()
+    return QuickResource(Resource.create(attributes))
+
+
+@guarded("flush", False)  # noqa: FBT003 - what is returned after a fault
+def flush(timeout: float = 5.0) -> bool:
+    """Send everything recorded so far; say whether that was done within `timeout` seconds."""
+    return active is None or active.processor.force_flush(int(timeout * 1000))
+
+
+@guarded("shutdown", None)
+def shutdown() -> None:
+    """Send what is left (at most five seconds) and stop recording until `configure` is called."""
+    global active  # noqa: PLW0603 - one runtime per process
+    with _lock:
+        closing, active = active, None
+    if closing is not None:
+        closing.processor.shutdown()
+        atexit.unregister(closing.processor.shutdown)
+        threads.uninstrument()
+
+
+@guarded("stats", _NOTHING)
+def stats() -> Stats:
+    """Return what became of everything recorded: `produced == delivered + dropped + queued`."""
+    if active is None:
+        return Stats(produced=0, delivered=0, dropped=0, queued=0, dropped_by_reason={}, faults=faults())
+    return active.processor.stats()
+
+
+def swap(runtime: Runtime | None) -> Runtime | None:
+    """Put another runtime in place and return the one before; for tests."""
+    global active, _is_settled  # noqa: PLW0603 - one runtime per process
+    with _lock:
+        before, active = active, runtime
+        _is_settled = _is_settled or runtime is not None
+    return before
+
+
+def _version() -> str:
+    try:
+        return version("stagelight")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,274 @@
+"""The worker: one daemon thread that carries the backlog to the collector."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
+from opentelemetry.sdk.trace import ReadableSpan
+
+from stagelight.exporter import Verdict
+from stagelight.guard import LOGGER, report
+from stagelight.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk._logs import ReadableLogRecord
+
+    from stagelight.backlog import Backlog, Item
+    from stagelight.exporter import Channel, Channels, Outcome
+    from stagelight.records import Records
+    from stagelight.settings import Limits
+
+THREAD_NAME: Final = "stagelight-worker"
+_UNREACHED_EXIT: Final = 2.0
+_LAST_TRY: Final = 1.0
+_CHATTY: Final = (
+    "opentelemetry.exporter.otlp.proto.common._internal",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "urllib3.connection",
+    "urllib3.connectionpool",
+)
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Keep the exporters quiet on the worker's thread: the worker says once what they would say each time."""
+    return record.threadName != THREAD_NAME
+
+
+class Worker:
+    """Sends batches in order, one request at a time; keeps a batch until it is delivered or refused for good.
+
+    Safe to close before it was started, and twice.
+    """
+
+    def __init__(
+        self, backlog: Backlog, channels: Callable[[], Channels], limits: Limits, records: Records
+    ) -> None:
+        self.idle = True
+        """Whether it sleeps and wants to be woken; read by producers without a lock."""
+        self._backlog = backlog
+        self._open_channels = channels
+        self._channels: Channels | None = None
+        self._limits = limits
+        self._records = records
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._closing = threading.Event()
+        self._deadline = float("inf")
+        self._has_reached = False
+        self._is_failing = False
+        self._confessed = 0
+        self._said: set[str] = set()
+
+    def wake(self) -> None:
+        """Start or wake the thread; called by producers that saw it idle."""
+        self.idle = False
+        if self._thread is None and not self._closing.is_set():
+            self._start()
+        self._wake.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+            # An empty context: what the first caller was doing is no business of this thread.
+            token = otel_context.attach(otel_context.Context())
+            try:
+                self._thread.start()
+            except (
+                RuntimeError
+            ):  # the interpreter is going down; the end of the process will count what is left
+                self._thread = None
+            finally:
+                otel_context.detach(token)
+        self._close_with_child()
+
+    def _close_with_child(self) -> None:
+        """Have a child of `multiprocessing`, which leaves by `os._exit`, send what it has before."""
+        util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
+        if util is not None and process is not None and process.parent_process() is not None:
+            util.Finalize(None, self.close, (self._limits.exit,), exitpriority=0)
+
+    def flush(self, timeout: float) -> bool:
+        """Send what is here now without gathering; say whether it was settled within `timeout` seconds."""
+        if self._backlog.is_empty:
+            return True
+        self._hurry.set()
+        self.wake()
+        return self._backlog.wait_until_settled(timeout)
+
+    def close(self, timeout: float) -> None:
+        """Send what is left and stop; takes `timeout` seconds at most, and hardly any when nothing is to be sent."""
+        with self._lock:
+            thread = self._thread
+            self._deadline = monotonic() + timeout
+            self._closing.set()
+        self._hurry.set()
+        self._wake.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout if self._has_reached else min(timeout, _UNREACHED_EXIT))
+        self._backlog.abandon("exit")
+        if lost := self._backlog.stats(0).dropped_by_reason.get("exit"):
+            self._say(
+                "exit", "%d records were not delivered: no collector answered before the program ended", lost
+            )
+
+    def _run(self) -> None:
+        for name in _CHATTY:
+            logging.getLogger(name).addFilter(_is_not_ours)
+        with suppress_instrumentation(), suppress_http_instrumentation():
+            try:
+                while not (self._closing.is_set() and self._backlog.is_empty):
+                    self._guarded_turn()
+            finally:
+                if self._channels is not None:
+                    self._channels.close()
+
+    def _guarded_turn(self) -> None:
+        try:
+            self._turn()
+        except Exception as fault:  # noqa: BLE001 - the thread must outlive whatever happens in it
+            report("worker", fault)
+            self._closing.wait(0.05)
+
+    def _turn(self) -> None:
+        if self._channels is None:
+            self._channels = self._open_channels()
+        self._rest()
+        self._gather()
+        if batch := self._backlog.take(self._limits.batch):
+            self._deliver(batch)
+
+    def _rest(self) -> None:
+        self._wake.clear()
+        self.idle = True
+        if not self._backlog and not self._closing.is_set():
+            self._hurry.clear()
+            self._wake.wait()
+        self.idle = False
+
+    def _gather(self) -> None:
+        """Linger a moment; a little longer while much is coming, so that a batch is worth its request."""
+        started = monotonic()
+        limits = self._limits
+        while not self._hurry.wait(limits.linger):
+            waited = monotonic() - started
+            if waited + limits.linger > limits.longest_linger or len(self._backlog) >= limits.batch:
+                return
+            if len(self._backlog) < limits.batch // 8:
+                return
+
+    def _deliver(self, batch: Sequence[Item]) -> None:
+        """Send a batch: what has begun or was said first, then what has ended."""
+        assert self._channels is not None  # noqa: S101 - opened at the top of the turn
+        logs: list[ReadableLogRecord] = []
+        spans: list[ReadableSpan] = []
+        for item in batch:
+            try:
+                if isinstance(item, ReadableSpan):
+                    spans.append(item)
+                else:
+                    logs.append(
+                        self._records.start(item) if isinstance(item, Scope) else self._records.line(item)
+                    )
+            except Exception as fault:  # noqa: BLE001 - one strange item must not cost the others
+                report("record", fault)
+                self._backlog.settle(dropped=1, reason="fault")
+        self._send(self._channels.logs, logs)
+        self._send(self._channels.spans, spans)
+        self._confess(batch)
+
+    def _send(self, channel: Channel[Any] | None, items: Sequence[Any]) -> None:
+        """Send items of one signal until they are settled."""
+        if not items:
+            return
+        delay = self._limits.first_retry
+        while (outcome := self._try(channel, items)).verdict is Verdict.RETRY:
+            self._is_failing = True
+            if self._gives_up():
+                self._backlog.settle(dropped=len(items), reason="exit")
+                return
+            self._say("unreachable", "the collector cannot be reached, trying again (%s)", outcome.reason)
+            asked = outcome.retry_after or 0.0
+            self._closing.wait(max(asked, delay * random.uniform(1.0, 1.3)))  # noqa: S311 - jitter is no secret
+            delay = min(delay * 2, self._limits.slowest_retry)
+            if self._closing.is_set():
+                self._closing_pause()
+        self._settle(channel, items, outcome)
+
+    def _closing_pause(self) -> None:
+        """Between two tries at the end of the program; `Event.wait` on the set event no longer waits."""
+        left = self._deadline - monotonic()
+        if self._has_reached and left > 0:
+            threading.Event().wait(min(0.2, left))
+
+    def _gives_up(self) -> bool:
+        return self._closing.is_set() and (not self._has_reached or monotonic() >= self._deadline)
+
+    def _try(self, channel: Channel[Any] | None, items: Sequence[Any]) -> Outcome:
+        from stagelight.exporter import DELIVERED, Outcome as Answer  # noqa: PLC0415
+
+        timeout = self._limits.request
+        if self._closing.is_set():
+            timeout = max(0.05, min(timeout, self._deadline - monotonic()))
+            if self._is_failing and not self._has_reached:
+                timeout = min(timeout, _LAST_TRY)
+        if channel is None:
+            return DELIVERED
+        try:
+            return channel.send(items, timeout)
+        except Exception as fault:  # noqa: BLE001 - an exporter may raise anything
+            report("exporter", fault)
+            return Answer(verdict=Verdict.REJECTED, reason=f"the exporter raised {type(fault).__name__}")
+
+    def _settle(self, channel: Channel[Any] | None, items: Sequence[Any], outcome: Outcome) -> None:
+        if outcome.verdict is Verdict.DELIVERED:
+            self._has_reached = True
+            self._is_failing = False
+            self._said.discard("unreachable")
+            refused = min(outcome.rejected, len(items))
+            self._backlog.settle(delivered=len(items) - refused, dropped=refused, reason="rejected")
+            if refused:
+                self._say("partial", "the collector refused %d records of a batch", refused)
+        elif outcome.splits and len(items) > 1:
+            middle = len(items) // 2
+            self._send(channel, items[:middle])
+            self._send(channel, items[middle:])
+        else:
+            self._backlog.settle(dropped=len(items), reason="rejected")
+            self._say("rejected", "%d records were refused for good: %s", len(items), outcome.reason)
+
+    def _confess(self, batch: Sequence[Item]) -> None:
+        """Tell the collector how much was dropped, once it listens again."""
+        dropped = self._backlog.dropped
+        if (
+            dropped <= self._confessed
+            or self._is_failing
+            or self._channels is None
+            or self._channels.logs is None
+        ):
+            return
+        self._confessed = dropped
+        self._say("dropped", "%d records were dropped so far; stagelight.stats() says why", dropped)
+        first = batch[0]
+        owner = first if isinstance(first, (Scope, ReadableSpan)) else first.scope
+        span = owner.span if isinstance(owner, Scope) else owner
+        self._backlog.lend(1)
+        self._send(self._channels.logs, [self._records.heartbeat(dropped, getattr(span, "resource", None))])
+
+    def _say(self, topic: str, text: str, *values: object) -> None:
+        if topic not in self._said:
+            self._said.add(topic)
+            LOGGER.warning("stagelight: " + text, *values)

@@ -1,0 +1,171 @@
+"""Wrapping: a decorated function of any kind, with its signature, docstring and nature kept."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+
+from opentelemetry import context as otel_context
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+
+    from stagelight.scope import Scope
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Opener(Protocol):
+    """What opens a scope for a call."""
+
+    def open(self, arguments: tuple[object, ...], keywords: Mapping[str, object]) -> Scope:
+        """Open a scope and make it current. Never raises."""
+        ...
+
+
+def wrap(function: Callable[P, R], opener: Opener) -> Callable[P, R]:
+    """Return the function with a scope around every call, or around the life of the generator that it returns."""
+    inner = cast("Callable[..., Any]", function)
+    if isinstance(function, (staticmethod, classmethod)):
+        return cast("Callable[P, R]", type(function)(wrap(function.__func__, opener)))
+    if inspect.iscoroutinefunction(inner):
+        wrapper = _coroutine(inner, opener)
+    elif inspect.isasyncgenfunction(inner):
+        wrapper = _async_generator(inner, opener)
+    elif inspect.isgeneratorfunction(inner):
+        wrapper = _generator(inner, opener)
+    else:
+        wrapper = _plain(inner, opener)
+    functools.update_wrapper(wrapper, inner)
+    return cast("Callable[P, R]", wrapper)
+
+
+def _plain(function: Callable[..., Any], opener: Opener) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        scope = opener.open(args, kwargs)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            scope.leave()
+            scope.end(error, args, kwargs)
+            raise
+        scope.leave()
+        scope.end(None, args, kwargs)
+        return result
+
+    return wrapper
+
+
+def _coroutine(function: Callable[..., Any], opener: Opener) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        scope = opener.open(args, kwargs)
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            scope.leave()
+            scope.end(error, args, kwargs)
+            raise
+        scope.leave()
+        scope.end(None, args, kwargs)
+        return result
+
+    return wrapper
+
+
+class _Inside:
+    """The scope's context, entered only while the generator's own code runs, never while its consumer's does."""
+
+    __slots__ = ("_context", "_scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._context = otel_context.get_current()
+        scope.leave()
+
+    def __enter__(self) -> None:
+        self._scope.enter(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        # What the generator attached and left attached is its own; it is taken up again when it goes on.
+        self._context = otel_context.get_current()
+        self._scope.leave()
+
+
+def _generator(function: Callable[..., Any], opener: Opener) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        scope = opener.open(args, kwargs)
+        inside = _Inside(scope)
+        try:
+            with inside:
+                generator = function(*args, **kwargs)
+            result = yield from _Forwarded(generator, inside)
+        except BaseException as error:
+            scope.end(error, args, kwargs)
+            raise
+        scope.end(None, args, kwargs)
+        return result
+
+    return wrapper
+
+
+class _Forwarded:
+    """A generator whose every step runs inside; `yield from` forwards send, throw and close to it."""
+
+    __slots__ = ("_generator", "_inside")
+
+    def __init__(self, generator: Generator[Any, Any, Any], inside: _Inside) -> None:
+        self._generator = generator
+        self._inside = inside
+
+    def __iter__(self) -> _Forwarded:
+        return self
+
+    def __next__(self) -> Any:
+        with self._inside:
+            return next(self._generator)
+
+    def send(self, value: Any) -> Any:
+        with self._inside:
+            return self._generator.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        with self._inside:
+            return self._generator.throw(*error)
+
+    def close(self) -> None:
+        with self._inside:
+            self._generator.close()
+
+
+def _async_generator(function: Callable[..., Any], opener: Opener) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        scope = opener.open(args, kwargs)
+        inside = _Inside(scope)
+        try:
+            with inside:
+                generator: AsyncGenerator[Any, Any] = function(*args, **kwargs)
+            advance = generator.asend(None)
+            while True:
+                try:
+                    with inside:
+                        value = await advance
+                except StopAsyncIteration:
+                    break
+                try:
+                    received = yield value
+                except GeneratorExit:
+                    with inside:
+                        await generator.aclose()
+                    raise
+                except BaseException as error:  # noqa: BLE001 - forwarded, whatever it is
+                    advance = generator.athrow(error)
+                else:
+                    advance = generator.asend(received)
+        except BaseException as error:
+            scope.end(error, args, kwargs)
+            raise
+        scope.end(None, args, kwargs)
+
+    return wrapper
