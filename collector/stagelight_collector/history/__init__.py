@@ -1,0 +1,137 @@
+"""History: what was, in ClickHouse tables. Embedded chdb by default, a server by DSN; the same code for both.
+
+history = await open_history("chdb://", data_dir=data_dir)
+await history.insert(batch, token)
+page = await history.list_runs(RunFilter(status=RunStatus.FAILED))
+await history.close()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stagelight_collector.history.engine import engine_of
+from stagelight_collector.history.errors import BadCursor, HistoryClosed, HistoryError, HistoryInUse
+from stagelight_collector.history.records import (
+    HistoryStatus,
+    Page,
+    RunFilter,
+    RunRecord,
+    TableStatus,
+    WorkflowRecord,
+)
+from stagelight_collector.history.store import ClickHouseHistory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stagelight.events import Event
+    from stagelight_plugins.hookspecs import Batch
+
+__all__ = [
+    "BadCursor",
+    "History",
+    "HistoryClosed",
+    "HistoryError",
+    "HistoryInUse",
+    "HistoryStatus",
+    "Page",
+    "RunFilter",
+    "RunRecord",
+    "TableStatus",
+    "WorkflowRecord",
+    "open_history",
+]
+
+
+class History(Protocol):
+    """What was, for the pipeline, the API and the rooms.
+
+    Times are Unix nanoseconds. Every method may raise `HistoryError`, and `HistoryClosed` after `close`. Answers are
+    bounded: at most 10,000 items, 10 seconds, 512 MiB of the engine's memory. Calls may be made from any task of one
+    event loop; none blocks it.
+    """
+
+    async def insert(self, batch: Batch, token: str) -> None:
+        """Store a batch; return when it is on disk.
+
+        `token` is derived from the batch's content. The same batch with the same token is stored once, whatever
+        happened in between (also when only part of it went in), for the last 10,000 inserts of each table. Events
+        are stored once under any token. Parts of the batch that are empty are skipped, and so are events without a
+        run id; 20,000 rows go in at a time.
+
+        Raises:
+            HistoryError: `retryable` where the engine is down or busy; not where the batch itself is at fault, for
+                example a column that the table does not have, or rows of more than 100 days.
+        """
+        ...
+
+    async def list_runs(
+        self, wanted: RunFilter, cursor: str | None = None, limit: int = 50
+    ) -> Page[RunRecord]:
+        """Return runs, newest first by (started, id).
+
+        A cursor stays true while rows arrive: what was on an earlier page is not on a later one. A page looks at no
+        more than 100,000 candidates; where the filter matches little it may be short and still have a cursor.
+
+        Raises:
+            BadCursor: The cursor was not handed out by this method.
+        """
+        ...
+
+    async def run(self, run_id: str) -> RunRecord | None:
+        """Return one run; None where it is not known."""
+        ...
+
+    async def run_events(self, run_id: str, *, limit: int = 1_000, cursor: str | None = None) -> Page[Event]:
+        """Return the events of a run, each once, by (time, type, step, attempt).
+
+        Raises:
+            BadCursor: The cursor was not handed out by this method.
+        """
+        ...
+
+    async def run_spans(self, run_id: str, limit: int = 1_000) -> list[dict[str, Any]]:
+        """Return the spans of the run's traces (at most 100 of them), each once, by (start, span id).
+
+        Keys: `trace_id span_id parent_span_id name kind service start duration status status_message attributes
+        resource scope`, `events` (`time name attributes`), `links` (`trace_id span_id`).
+        """
+        ...
+
+    async def workflows(self, since: int = 0) -> list[WorkflowRecord]:
+        """Return the workflows of the latest runs (at most 100,000, heard of since then), the latest started first."""
+        ...
+
+    async def unfinished_runs(self, limit: int, since: int = 0) -> list[RunRecord]:
+        """Return runs that have not ended and were heard of since then, the latest heard of first."""
+        ...
+
+    async def recent_run_ids(self, limit: int) -> list[str]:
+        """Return the runs that were heard of last, to ten seconds, the latest first."""
+        ...
+
+    async def trace_runs(self, since: int, limit: int) -> dict[str, str]:
+        """Return the run of each trace that was heard of since then, the latest last; child runs are left out."""
+        ...
+
+    async def status(self) -> HistoryStatus:
+        """Return how large history is."""
+        ...
+
+    async def close(self) -> None:
+        """Let what runs finish, close the handles, join the threads. Safe twice."""
+        ...
+
+
+async def open_history(dsn: str, *, data_dir: Path) -> History:
+    """Open history, creating or upgrading its tables.
+
+    `dsn`: `chdb://` (in `data_dir/history`), `chdb:///path`, or `clickhouse://user:password@host:8123/database`.
+
+    Raises:
+        HistoryInUse: Another process has the directory open.
+        HistoryError: The DSN is not understood, the engine cannot be reached or is not installed, this process has
+            another directory open, or the schema is newer than this collector.
+    """
+    return await ClickHouseHistory.open(engine_of(dsn, data_dir=data_dir))

@@ -1,0 +1,175 @@
+"""The questions that history answers, as SQL. What a user types is bound by the server, never put into the text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PERIOD_NS: Final = 10_000_000_000
+"""The length of a period of `stagelight_run_periods`."""
+
+LIMITS: Final = {
+    "max_execution_time": 10,
+    "max_memory_usage": 512 * 1024 * 1024,
+    "max_result_rows": 200_000,
+    "result_overflow_mode": "throw",
+    "max_threads": 2,
+}
+"""The bounds of every query: seconds, bytes, rows."""
+
+
+def _query(*parts: str) -> str:
+    return "\n".join(parts)
+
+
+_RUNS: Final = """
+SELECT
+    RunId, Workflow, Service, Status, toUnixTimestamp64Nano(Started) AS StartedNs, toUnixTimestamp64Nano(Ended) AS EndedNs,
+    toUnixTimestamp64Nano(LastEvent) AS LastNs, ErrorType, ErrorMessage, ParentRunId, ParentStepId, TraceIds
+FROM stagelight_runs
+"""
+
+_IN_PERIODS: Final = """
+    RunId IN
+    (
+        SELECT RunId FROM stagelight_run_periods
+        WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
+    )
+"""
+
+FLOOR: Final = """
+SELECT min(Period), count() FROM
+(
+    SELECT Period FROM stagelight_run_periods
+    WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
+    ORDER BY Period DESC
+    LIMIT {portion:UInt32}
+)
+"""
+
+RUNS: Final = _query(
+    _RUNS,
+    "WHERE",
+    _IN_PERIODS,
+    """
+AND (StartedNs, RunId) < ({before:Int64}, {before_id:String}) AND StartedNs >= {since:Int64}
+    AND ({workflow:String} = '' OR Workflow = {workflow:String})
+    AND ({service:String} = '' OR Service = {service:String})
+    AND ({status:String} = '' OR Status = {status:String})
+    AND
+    (
+        {q:String} = '' OR positionCaseInsensitiveUTF8(RunId, {q:String}) > 0
+        OR positionCaseInsensitiveUTF8(Workflow, {q:String}) > 0 OR positionCaseInsensitiveUTF8(ErrorMessage, {q:String}) > 0
+    )
+ORDER BY StartedNs DESC, RunId DESC
+LIMIT {limit:UInt32}
+""",
+)
+
+UNFINISHED: Final = _query(
+    _RUNS,
+    "WHERE",
+    _IN_PERIODS,
+    """
+AND Status NOT IN ('completed', 'failed', 'terminated') AND LastNs >= {since:Int64}
+ORDER BY LastNs DESC, RunId DESC
+LIMIT {limit:UInt32}
+""",
+)
+
+RUN: Final = _query(
+    _RUNS,
+    "WHERE RunId = {run_id:String}",
+)
+
+STEP_COUNTS: Final = """
+SELECT RunId, Status, count() FROM stagelight_steps WHERE RunId IN {run_ids:Array(String)} GROUP BY RunId, Status
+"""
+
+RECENT: Final = """
+SELECT RunId FROM stagelight_run_periods ORDER BY Period DESC, RunId DESC LIMIT 1 BY RunId LIMIT {limit:UInt32}
+"""
+
+WORKFLOWS: Final = _query(
+    """
+SELECT
+    Workflow, count(), countIf(Status NOT IN ('completed', 'failed', 'terminated')), countIf(Status = 'failed'),
+    toUnixTimestamp64Nano(max(Started)) AS Latest
+FROM stagelight_runs
+WHERE
+""",
+    _IN_PERIODS,
+    """
+GROUP BY Workflow
+ORDER BY Latest DESC, Workflow
+LIMIT {limit:UInt32}
+""",
+)
+
+TRACE_RUNS: Final = _query(
+    """
+SELECT Trace, argMin(RunId, (Started, RunId)), max(LastEvent) AS Latest
+FROM stagelight_runs ARRAY JOIN TraceIds AS Trace
+WHERE
+""",
+    _IN_PERIODS,
+    """
+AND ParentRunId = '' AND toUnixTimestamp64Nano(LastEvent) >= {since:Int64}
+GROUP BY Trace
+ORDER BY Latest DESC, Trace
+LIMIT {limit:UInt32}
+""",
+)
+
+EVENTS: Final = """
+SELECT
+    toUnixTimestamp64Nano(Time) AS TimeNs, toString(Type), StepId, Attempt, Hash, toUnixTimestamp64Nano(Received), Data
+FROM stagelight_events
+WHERE RunId = {run_id:String} AND Time >= fromUnixTimestamp64Nano({time:Int64}, 'UTC')
+    AND (Time, Type, StepId, Attempt, Hash)
+        > (fromUnixTimestamp64Nano({time:Int64}, 'UTC'), {type:String}, {step_id:String}, {attempt:UInt32}, {hash:UInt64})
+ORDER BY Time, Type, StepId, Attempt, Hash
+LIMIT 1 BY Time, Type, StepId, Attempt, Hash
+LIMIT {limit:UInt32}
+"""
+
+TRACES_OF_RUN: Final = """
+SELECT DISTINCT TraceId FROM
+(
+    SELECT arrayJoin(TraceIds) AS TraceId FROM stagelight_runs WHERE RunId = {run_id:String}
+    UNION ALL
+    SELECT TraceId FROM otel_traces WHERE WorkflowRunId = {run_id:String}
+)
+ORDER BY TraceId
+LIMIT 100
+"""
+
+TRACE_RANGE: Final = """
+SELECT toUnixTimestamp(min(Start)), toUnixTimestamp(max(End)) FROM otel_traces_trace_id_ts WHERE TraceId IN {trace_ids:Array(String)}
+"""
+
+SPANS: Final = """
+SELECT
+    TraceId AS trace_id, SpanId AS span_id, ParentSpanId AS parent_span_id, SpanName AS name, SpanKind AS kind,
+    ServiceName AS service, toUnixTimestamp64Nano(Timestamp) AS start, Duration AS duration, StatusCode AS status,
+    StatusMessage AS status_message, SpanAttributes AS attributes, ResourceAttributes AS resource,
+    ScopeName AS scope, arrayMap(t -> toUnixTimestamp64Nano(t), Events.Timestamp) AS event_times,
+    Events.Name AS event_names, Events.Attributes AS event_attributes, Links.TraceId AS link_traces,
+    Links.SpanId AS link_spans
+FROM otel_traces
+WHERE TraceId IN {trace_ids:Array(String)}
+    AND Timestamp >= fromUnixTimestamp64Nano({since:Int64}) AND Timestamp < fromUnixTimestamp64Nano({until:Int64})
+ORDER BY Timestamp, SpanId
+LIMIT 1 BY TraceId, SpanId
+LIMIT {limit:UInt32}
+"""
+
+PARTS: Final = """
+SELECT table, sum(rows), sum(bytes_on_disk), count() FROM system.parts
+WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table
+"""
+
+OLDEST: Final = """
+SELECT 'otel_traces', toUnixTimestamp64Nano(min(Timestamp)), count() FROM otel_traces
+UNION ALL SELECT 'otel_logs', toUnixTimestamp64Nano(min(Timestamp)), count() FROM otel_logs
+UNION ALL SELECT 'stagelight_events', toUnixTimestamp64Nano(min(Time)), count() FROM stagelight_events
+"""

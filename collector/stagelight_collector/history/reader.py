@@ -1,0 +1,291 @@
+"""Questions to history. Functions of a handle; they run in the reader threads."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from stagelight.conventions import RunStatus, StepStatus
+from stagelight.events import Event, Failure
+from stagelight_collector.history import cursors, queries
+from stagelight_collector.history.cursors import EventKey, RunKey
+from stagelight_collector.history.errors import HistoryError
+from stagelight_collector.history.records import (
+    HistoryStatus,
+    Page,
+    RunFilter,
+    RunRecord,
+    TableStatus,
+    WorkflowRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from stagelight_collector.history.engine import Handle, Result
+
+MAX_PAGE: Final = 10_000
+"""The most rows of any answer."""
+
+PORTION: Final = 256
+"""How many candidates the list of runs looks at first; four times as many each time it finds too few."""
+
+BUDGET: Final = 100_000
+"""How many candidates one page may look at; then it is handed out as it is."""
+
+_LAST: Final = 2**63 - 1
+_NO_EVENT: Final = EventKey(0, "", "", 0, 0)
+_log: Final = logging.getLogger(__name__)
+
+
+def ask(handle: Handle, query: str, **parameters: Any) -> Sequence[Sequence[Any]]:
+    """Run one query within the bounds.
+
+    Raises:
+        HistoryError: It failed or exceeded them.
+    """
+    return _result(handle, query, parameters).result_rows
+
+
+def _result(handle: Handle, query: str, parameters: Mapping[str, Any]) -> Result:
+    try:
+        return handle.query(
+            query, {name: _clean(value) for name, value in parameters.items()}, queries.LIMITS
+        )
+    except Exception as error:
+        raise HistoryError(f"a query of history failed: {error}", retryable=True) from error
+
+
+def _clean(value: Any) -> Any:
+    """Replace lone surrogates, which a query string can carry and UTF-8 cannot."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _capped(limit: int) -> int:
+    return max(1, min(limit, MAX_PAGE))
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+def list_runs(handle: Handle, wanted: RunFilter, cursor: str | None, limit: int) -> Page[RunRecord]:
+    """Return runs, newest first by (start, id)."""
+    limit = _capped(limit)
+    since = max(wanted.since or 0, 0)
+    before = cursors.run_key(cursor) if cursor else RunKey(_LAST, "")
+    if wanted.until is not None:
+        before = min(before, RunKey(max(wanted.until, 0), ""))
+    found: list[RunRecord] = []
+    walk = _Walk(handle, wanted.workflow, since=since, before=before.started)
+    for floor, ceiling in walk:
+        span = {"floor": floor, "ceiling": ceiling, "since": max(since, floor * queries.PERIOD_NS)}
+        found += _runs(handle, wanted, before, span, limit + 1 - len(found))
+        if len(found) > limit:
+            last = found[limit - 1]
+            return Page(
+                items=_with_steps(handle, found[:limit]), cursor=cursors.encode(RunKey(last.started, last.id))
+            )
+        before = min(before, RunKey(floor * queries.PERIOD_NS, ""))
+    return Page(items=_with_steps(handle, found), cursor=None if walk.exhausted else cursors.encode(before))
+
+
+def _runs(
+    handle: Handle, wanted: RunFilter, before: RunKey, span: Mapping[str, int], limit: int
+) -> Iterator[RunRecord]:
+    rows = ask(
+        handle,
+        queries.RUNS,
+        **span,
+        before=before.started,
+        before_id=before.id,
+        workflow=wanted.workflow,
+        service=wanted.service,
+        status=wanted.status.value if wanted.status else "",
+        q=wanted.q,
+        limit=limit,
+    )
+    return map(_run_record, rows)
+
+
+class _Walk:
+    """Walks back through the periods in which runs were heard of, in portions of a bounded number of candidates."""
+
+    def __init__(
+        self, handle: Handle, workflow: str, *, since: int, before: int, portion: int = PORTION
+    ) -> None:
+        self._handle = handle
+        self._workflow = workflow
+        self._bottom = since // queries.PERIOD_NS
+        self._ceiling = before // queries.PERIOD_NS
+        self._portion = portion
+        self._budget = BUDGET
+        self.exhausted = False
+        """There is nothing further back."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        while self._budget > 0 and self._ceiling >= self._bottom:
+            floor, seen = self._floor(min(self._portion, self._budget))
+            self.exhausted = seen < min(self._portion, self._budget)
+            yield (self._bottom if self.exhausted else floor), self._ceiling
+            if self.exhausted:
+                return
+            self._budget -= seen
+            self._portion *= 4
+            self._ceiling = floor - 1
+        self.exhausted = self._ceiling < self._bottom
+
+    def _floor(self, portion: int) -> tuple[int, int]:
+        ((floor, seen),) = ask(
+            self._handle,
+            queries.FLOOR,
+            floor=self._bottom,
+            ceiling=self._ceiling,
+            workflow=self._workflow,
+            portion=portion,
+        )
+        return int(floor), int(seen)
+
+
+def _latest(handle: Handle, since: int) -> dict[str, Any]:
+    """Return the parameters for the latest runs, as many as the budget allows."""
+    floor, ceiling = next(iter(_Walk(handle, "", since=since, before=_LAST, portion=BUDGET)))
+    return {"floor": floor, "ceiling": ceiling, "workflow": ""}
+
+
+def _run_record(row: Sequence[Any]) -> RunRecord:
+    (
+        run_id,
+        workflow,
+        service,
+        status,
+        started,
+        ended,
+        last,
+        error_type,
+        error_message,
+        parent,
+        step,
+        traces,
+    ) = row
+    failed = bool(error_type or error_message)
+    return RunRecord(
+        id=run_id,
+        workflow=workflow,
+        service=service,
+        status=RunStatus(status),
+        started=started,
+        ended=ended,
+        last_event=last,
+        error=Failure(type=error_type, message=error_message) if failed else None,
+        parent_run_id=parent,
+        parent_step_id=step,
+        trace_ids=tuple(traces),
+    )
+
+
+def _with_steps(handle: Handle, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    counts: dict[str, dict[StepStatus, int]] = {run.id: {} for run in runs}
+    if counts:
+        for run_id, status, count in ask(handle, queries.STEP_COUNTS, run_ids=list(counts)):
+            counts[run_id][StepStatus(status)] = count
+    return [replace(run, steps=counts[run.id]) for run in runs]
+
+
+def run(handle: Handle, run_id: str) -> RunRecord | None:
+    """Return one run; None where it is not known."""
+    found = [_run_record(row) for row in ask(handle, queries.RUN, run_id=run_id)]
+    return _with_steps(handle, found)[0] if found else None
+
+
+def unfinished_runs(handle: Handle, limit: int, since: int) -> list[RunRecord]:
+    """Return runs that have not ended, the latest heard of first."""
+    rows = ask(handle, queries.UNFINISHED, **_latest(handle, since), since=since, limit=_capped(limit))
+    return _with_steps(handle, [_run_record(row) for row in rows])
+
+
+def recent_run_ids(handle: Handle, limit: int) -> list[str]:
+    """Return the runs that were heard of last, to ten seconds."""
+    return [row[0] for row in ask(handle, queries.RECENT, limit=_capped(limit))]
+
+
+def workflows(handle: Handle, since: int) -> list[WorkflowRecord]:
+    """Return the workflows of the latest runs, the latest started first."""
+    rows = ask(handle, queries.WORKFLOWS, **_latest(handle, since), limit=1_000)
+    return [
+        WorkflowRecord(name=name, runs=runs, running=running, failed=failed, last_started=started)
+        for name, runs, running, failed, started in rows
+    ]
+
+
+def trace_runs(handle: Handle, since: int, limit: int) -> dict[str, str]:
+    """Return the run of each trace, the latest heard of last."""
+    rows = ask(handle, queries.TRACE_RUNS, **_latest(handle, since), since=since, limit=_capped(limit))
+    return {trace: run_id for trace, run_id, _ in reversed(rows)}
+
+
+# --- one run ------------------------------------------------------------------------------------------------------
+
+
+def run_events(handle: Handle, run_id: str, cursor: str | None, limit: int) -> Page[Event]:
+    """Return the events of a run, each once, in order of time."""
+    limit = _capped(limit)
+    after = cursors.event_key(cursor) if cursor else _NO_EVENT
+    parameters = {**after._asdict(), "run_id": run_id, "limit": limit + 1}
+    rows = ask(handle, queries.EVENTS, **parameters)
+    more = cursors.encode(EventKey(*rows[limit - 1][:5])) if len(rows) > limit else None
+    return Page(items=[event for row in rows[:limit] if (event := _event(row))], cursor=more)
+
+
+def _event(row: Sequence[Any]) -> Event | None:
+    *_, received, data = row
+    try:
+        return Event.from_dict({**json.loads(data), "received": received})
+    except (ValueError, KeyError) as error:
+        _log.warning("an event of history is left out: %s: %.200s", error, data)
+        return None
+
+
+def run_spans(handle: Handle, run_id: str, limit: int) -> list[dict[str, Any]]:
+    """Return the spans of the run's traces, each once, in order of start."""
+    trace_ids = [row[0] for row in ask(handle, queries.TRACES_OF_RUN, run_id=run_id) if row[0]]
+    if not trace_ids:
+        return []
+    ((start, end),) = ask(handle, queries.TRACE_RANGE, trace_ids=trace_ids)
+    second = 1_000_000_000
+    parameters = {
+        "trace_ids": trace_ids,
+        "since": start * second,
+        "until": min((end + 1) * second, _LAST),
+        "limit": _capped(limit),
+    }
+    result = _result(handle, queries.SPANS, parameters)
+    return [_span(dict(zip(result.column_names, row, strict=True))) for row in result.result_rows]
+
+
+def _span(row: dict[str, Any]) -> dict[str, Any]:
+    times, names, attributes = row.pop("event_times"), row.pop("event_names"), row.pop("event_attributes")
+    traces, spans = row.pop("link_traces"), row.pop("link_spans")
+    row["events"] = [
+        {"time": time, "name": name, "attributes": values}
+        for time, name, values in zip(times, names, attributes, strict=True)
+    ]
+    row["links"] = [
+        {"trace_id": trace_id, "span_id": span_id} for trace_id, span_id in zip(traces, spans, strict=True)
+    ]
+    return row
+
+
+# --- all of it ----------------------------------------------------------------------------------------------------
+
+
+def status(handle: Handle, engine: str) -> HistoryStatus:
+    """Return how large history is."""
+    ((version,),) = ask(handle, "SELECT version()")
+    oldest = {table: time for table, time, rows in ask(handle, queries.OLDEST) if rows}
+    tables = [
+        TableStatus(name=table, rows=rows, bytes=size, parts=parts, oldest=oldest.get(table))
+        for table, rows, size, parts in ask(handle, queries.PARTS)
+    ]
+    return HistoryStatus(engine=f"{engine} ({version})", tables=tables)

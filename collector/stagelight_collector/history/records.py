@@ -1,0 +1,118 @@
+"""What history hands out: plain immutable records. Times are Unix nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from stagelight.conventions import RunStatus, StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stagelight.events import Failure
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """Part of a listing."""
+
+    items: Sequence[T]
+    cursor: str | None
+    """Where the next page begins; None at the end. A page may be short, even empty, and still have a next one:
+    a filter that matches little is searched for in bounded portions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs to list; what is empty does not filter."""
+
+    workflow: str = ""
+    """The whole name."""
+    status: RunStatus | None = None
+    service: str = ""
+    """The whole name."""
+    since: int | None = None
+    """The earliest start, inclusive."""
+    until: int | None = None
+    """The latest start, exclusive."""
+    q: str = ""
+    """Text within the run id, the workflow's name or the error message; upper and lower case are equal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run as its events leave it; the same as `rooms.state.Run` says of the same events."""
+
+    id: str
+    workflow: str
+    service: str
+    status: RunStatus
+    started: int
+    """The earliest `run_started`, or the earliest event where there is none."""
+    ended: int | None
+    """When the run ended; None while it goes on."""
+    last_event: int
+    error: Failure | None
+    """Without the stack trace, which the event has."""
+    parent_run_id: str
+    parent_step_id: str
+    trace_ids: Sequence[str]
+    steps: Mapping[StepStatus, int] = field(default_factory=dict[StepStatus, int])
+    """How many steps are in each status; statuses that no step is in are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowRecord:
+    """A workflow as its latest runs show it."""
+
+    name: str
+    runs: int
+    running: int
+    """Runs that have not ended."""
+    failed: int
+    last_started: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableStatus:
+    """How large a table is."""
+
+    name: str
+    rows: int
+    bytes: int
+    """On disk, compressed, indexes included."""
+    parts: int
+    oldest: int | None
+    """The time of the oldest row; None where the table is empty or has no time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryStatus:
+    """How history is."""
+
+    engine: str
+    """For example `chdb 26.9.2.1 at /var/lib/stagelight/history`; never holds a password."""
+    tables: Sequence[TableStatus]
+
+    @property
+    def rows(self) -> int:
+        """Rows in all tables."""
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on disk of all tables."""
+        return sum(table.bytes for table in self.tables)
+
+    @property
+    def parts(self) -> int:
+        """Active parts of all tables."""
+        return sum(table.parts for table in self.tables)
+
+    @property
+    def oldest(self) -> int | None:
+        """The time of the oldest row of any table."""
+        return min((table.oldest for table in self.tables if table.oldest is not None), default=None)

@@ -1,0 +1,110 @@
+"""History on ClickHouse: one lane that writes, one that reads."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from stagelight_collector.history import reader, schema
+from stagelight_collector.history.lane import Lane
+from stagelight_collector.history.writer import Writer
+
+if TYPE_CHECKING:
+    from stagelight.events import Event
+    from stagelight_collector.history.engine import Engine, Handle
+    from stagelight_collector.history.records import (
+        HistoryStatus,
+        Page,
+        RunFilter,
+        RunRecord,
+        WorkflowRecord,
+    )
+    from stagelight_plugins.hookspecs import Batch
+
+READERS: Final = 2
+
+
+class ClickHouseHistory:
+    """See `History`. One writer thread, because more are slower; two readers, so that a slow query blocks one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writer = Writer()
+        self._write = Lane("writer", threads=1, connect=partial(self._connect, readonly="0"))
+        # 2: reads and settings only, whatever the text of a query says.
+        self._read = Lane("reader", threads=READERS, connect=partial(self._connect, readonly="2"))
+
+    def _connect(self, readonly: str) -> Handle:
+        return self._engine.connect(database=self._engine.database, settings={"readonly": readonly})
+
+    @classmethod
+    async def open(cls, engine: Engine) -> Self:
+        """Connect, and create or upgrade the schema.
+
+        Raises:
+            HistoryError: The engine cannot be reached, or its schema is newer.
+        """
+        await _create_database(engine)
+        history = cls(engine)
+        try:
+            await history._write.call(schema.migrate)
+        except BaseException:
+            await history.close()
+            raise
+        return history
+
+    async def insert(self, batch: Batch, token: str) -> None:
+        """See `History.insert`."""
+        await self._write.call(lambda handle: self._writer.write(handle, batch, token))
+
+    async def list_runs(
+        self, wanted: RunFilter, cursor: str | None = None, limit: int = 50
+    ) -> Page[RunRecord]:
+        """See `History.list_runs`."""
+        return await self._read.call(lambda handle: reader.list_runs(handle, wanted, cursor, limit))
+
+    async def run(self, run_id: str) -> RunRecord | None:
+        """See `History.run`."""
+        return await self._read.call(lambda handle: reader.run(handle, run_id))
+
+    async def run_events(self, run_id: str, *, limit: int = 1_000, cursor: str | None = None) -> Page[Event]:
+        """See `History.run_events`."""
+        return await self._read.call(lambda handle: reader.run_events(handle, run_id, cursor, limit))
+
+    async def run_spans(self, run_id: str, limit: int = 1_000) -> list[dict[str, Any]]:
+        """See `History.run_spans`."""
+        return await self._read.call(lambda handle: reader.run_spans(handle, run_id, limit))
+
+    async def workflows(self, since: int = 0) -> list[WorkflowRecord]:
+        """See `History.workflows`."""
+        return await self._read.call(lambda handle: reader.workflows(handle, since))
+
+    async def unfinished_runs(self, limit: int, since: int = 0) -> list[RunRecord]:
+        """See `History.unfinished_runs`."""
+        return await self._read.call(lambda handle: reader.unfinished_runs(handle, limit, since))
+
+    async def recent_run_ids(self, limit: int) -> list[str]:
+        """See `History.recent_run_ids`."""
+        return await self._read.call(lambda handle: reader.recent_run_ids(handle, limit))
+
+    async def trace_runs(self, since: int, limit: int) -> dict[str, str]:
+        """See `History.trace_runs`."""
+        return await self._read.call(lambda handle: reader.trace_runs(handle, since, limit))
+
+    async def status(self) -> HistoryStatus:
+        """See `History.status`."""
+        return await self._read.call(lambda handle: reader.status(handle, self._engine.description))
+
+    async def close(self) -> None:
+        """See `History.close`."""
+        await self._read.close()
+        await self._write.close()
+
+
+async def _create_database(engine: Engine) -> None:
+    """Create the database, through a handle that is not in it yet."""
+    lane = Lane("setup", threads=1, connect=lambda: engine.connect(database=None, settings={}))
+    try:
+        await lane.call(lambda handle: schema.create_database(handle, engine.database))
+    finally:
+        await lane.close()
