@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(path: Path, clock: Clock) -> OpenJournal:
-    """For `async with opened() as journal`: each call opens the same file anew."""
+    """Make a context manager that opens the same file anew, for as long as it lasts."""
 
     @asynccontextmanager
     async def open_it(capacity_bytes: int = 1 << 30) -> AsyncGenerator[Journal]:

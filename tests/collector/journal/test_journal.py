@@ -21,6 +21,7 @@ from stagelight_collector.journal import (
 )
 from stagelight_collector.journal.file import ENTRY_OVERHEAD, SEEN_LIMIT, SEEN_NS, Arrival, JournalFile
 from stagelight_collector.journal.reader import Reader
+from stagelight_collector.journal.schema import connect_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +79,7 @@ async def test_numbers_are_never_used_twice(opened: Opened) -> None:
 async def test_numbers_rise_even_when_the_file_is_lost(opened: Opened, path: Path, clock: Any) -> None:
     async with opened() as journal:
         (before,) = await _fill(journal, 1)
-    path.unlink()  # noqa: ASYNC240 # a test may block its own loop
+    path.unlink()  # noqa: ASYNC240 # this loop is the test's own
     clock.now += 10**9
     async with opened() as journal:
         (after,) = await _fill(journal, 1)
@@ -245,3 +246,11 @@ async def test_the_space_of_what_left_is_used_again(opened: Opened, path: Path) 
     sizes = {file.name: file.stat().st_size for file in path.parent.iterdir()}
     assert set(sizes) == {path.name, f"{path.name}.lock"}
     assert sizes[path.name] < 3 * 20 * 100_000
+
+
+def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    """A kill cannot show it, since the page cache survives: so the setting itself is held."""
+    db = connect_writer(tmp_path / "journal.sqlite3", first_seq=1)
+    with closing(db):
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from stagelight_collector.journal import Journal, JournalLocked, Signal
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def _held() -> tuple[int, int]:
-    return len(os.listdir("/dev/fd")), threading.active_count()
+    return len(list(Path("/dev/fd").iterdir())), threading.active_count()
 
 
 async def test_twenty_times_open_and_close_leave_nothing(path: Path) -> None:
