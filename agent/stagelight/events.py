@@ -67,7 +67,7 @@ class Event:
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the event as JSON-compatible data, leaving out what is empty."""
+        """Return the fact as JSON-compatible data, leaving out what is empty, and when it was received."""
         data: dict[str, Any] = {"type": self.type.value, "run_id": self.run_id, "time": self.time}
         for name in _OPTIONAL:
             value = getattr(self, name)
@@ -93,5 +93,5 @@ class Event:
 
 _ZERO_MATTERS: Final = frozenset({"current", "total"})
 _OPTIONAL: Final = tuple(
-    name for name in Event.__dataclass_fields__ if name not in {"type", "run_id", "time", "error"}
+    name for name in Event.__dataclass_fields__ if name not in {"type", "run_id", "time", "error", "received"}
 )

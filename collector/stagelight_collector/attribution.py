@@ -7,12 +7,15 @@ they wait for it, bounded in number and time. A trace in which a step appears bu
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stagelight.conventions import EventType
-from stagelight.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stagelight.events import Event
 
 PATIENCE_NS: Final = 2_000_000_000
 """How long an event waits for its run to become known."""

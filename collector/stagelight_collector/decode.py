@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,8 @@ from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -140,7 +141,11 @@ def _texts(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _span_row(
-    span: Span, attributes: dict[str, Any], resource: dict[str, str], service: str, scope: InstrumentationScope
+    span: Span,
+    attributes: dict[str, Any],
+    resource: dict[str, str],
+    service: str,
+    scope: InstrumentationScope,
 ) -> tuple[Any, ...]:
     return (
         span.start_time_unix_nano,
@@ -263,7 +268,9 @@ def _span_events(span: Span, attributes: dict[str, Any], service: str, received:
     if lone:
         facts.shared["workflow"] = shared["workflow"] or _str(attributes, c.STEP_NAME)
     if not is_step or lone:
-        events += facts.run({"parent_run_id": parent_run, "parent_step_id": _str(attributes, c.PARENT_STEP_ID)})
+        events += facts.run(
+            {"parent_run_id": parent_run, "parent_step_id": _str(attributes, c.PARENT_STEP_ID)}
+        )
     if parent_run and not is_step:
         events += facts.step(_child_fields(attributes, shared, parent_run))
     return events
@@ -304,7 +311,9 @@ def _step_fields(attributes: Mapping[str, Any], span_id: bytes) -> dict[str, Any
     }
 
 
-def _child_fields(attributes: Mapping[str, Any], shared: Mapping[str, Any], parent_run: str) -> dict[str, Any]:
+def _child_fields(
+    attributes: Mapping[str, Any], shared: Mapping[str, Any], parent_run: str
+) -> dict[str, Any]:
     """Return the fields of the step that a child run is in its parent's room."""
     return {
         "run_id": parent_run,
@@ -322,7 +331,9 @@ def _ended(span: Span, attributes: Mapping[str, Any]) -> c.RunStatus:
     said = attributes.get(c.STATUS)
     if said == c.RunStatus.TERMINATED:
         return c.RunStatus.TERMINATED
-    return c.RunStatus.FAILED if span.status.code == 2 or said == c.RunStatus.FAILED else c.RunStatus.COMPLETED
+    return (
+        c.RunStatus.FAILED if span.status.code == 2 or said == c.RunStatus.FAILED else c.RunStatus.COMPLETED
+    )
 
 
 def _failure(span: Span, attributes: Mapping[str, Any]) -> Failure | None:
@@ -346,7 +357,12 @@ def _log_events(
         if not (shared["run_id"] or record.trace_id):
             return []
         kind = EventType.LOG
-    fields: dict[str, Any] = {**shared, "attributes": _of_user(attributes), "received": received, "time": time}
+    fields: dict[str, Any] = {
+        **shared,
+        "attributes": _of_user(attributes),
+        "received": received,
+        "time": time,
+    }
     parent_run = _str(attributes, c.PARENT_RUN_ID)
     if kind in _OF_RUNS:
         fields |= {"parent_run_id": parent_run, "parent_step_id": _str(attributes, c.PARENT_STEP_ID)}
@@ -354,7 +370,10 @@ def _log_events(
         fields |= _step_fields(attributes, record.span_id)
     if kind in {EventType.LOG, EventType.PROGRESS}:
         fields |= {"message": _cut(_text(_value(record.body))), "severity": record.severity_text}
-        fields |= {"current": _number(attributes, c.PROGRESS_CURRENT), "total": _number(attributes, c.PROGRESS_TOTAL)}
+        fields |= {
+            "current": _number(attributes, c.PROGRESS_CURRENT),
+            "total": _number(attributes, c.PROGRESS_TOTAL),
+        }
     if kind is EventType.HEARTBEAT and c.DROPPED in attributes:
         fields["attributes"][c.DROPPED] = attributes[c.DROPPED]
     failure = Failure(

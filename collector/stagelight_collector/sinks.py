@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stagelight_plugins.hookspecs import Batch, Sink
 
 QUEUE: Final = 256
@@ -80,4 +81,6 @@ class SinkRunner:
         if len(self._recent) == FAULTS and now - self._recent[0] <= MINUTE:
             self.benched_until = now + MINUTE
             self._recent.clear()
-            _log.error("sink %s failed %d times within a minute and is benched for one", self.sink.name, FAULTS)
+            _log.error(
+                "sink %s failed %d times within a minute and is benched for one", self.sink.name, FAULTS
+            )

@@ -29,4 +29,6 @@ class BrokenPlugin(PluginError):
 
     def __init__(self, name: str, reason: str) -> None:
         self.name = name
-        super().__init__(f"plugin {name!r} cannot be loaded: {reason}; mend it, or take it out of `plugins.load`")
+        super().__init__(
+            f"plugin {name!r} cannot be loaded: {reason}; mend it, or take it out of `plugins.load`"
+        )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
 from stagelight_plugins import hookspecs
 from stagelight_plugins.errors import BrokenPlugin, UnknownPlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 GROUP: Final = "stagelight"
 """The entry-point group of plugins."""

@@ -264,7 +264,8 @@ class Hub:
         now = self.clock()
         rooms = [self.rooms.get(name) for name in names if name != LOBBY]
         return LOBBY not in names and all(
-            room is None or (room.run.final is not None and now - room.touched > LINGER_SECONDS) for room in rooms
+            room is None or (room.run.final is not None and now - room.touched > LINGER_SECONDS)
+            for room in rooms
         )
 
     def close(self) -> None:
@@ -317,4 +318,3 @@ _LOUD: Final = frozenset(kind for kind in EventType if kind.startswith("run_"))
 
 def _age(summary: dict[str, Any]) -> tuple[float, str]:
     return (summary["started_ms"] or 0.0, summary["id"])
-

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from stagelight_collector.rooms import view
 from stagelight_collector.rooms.channel import Channel
-from stagelight_collector.rooms.state import Run
 
 if TYPE_CHECKING:
     from stagelight.events import Event
-    from stagelight_collector.rooms.state import Change, Step
+    from stagelight_collector.rooms.state import Change, Run, Step
 
 
 def encode(data: Any) -> str:

@@ -84,7 +84,9 @@ class Ending:
     def of(cls, event: Event, status: str) -> Ending:
         """Read the ending from a terminal event."""
         error = event.error
-        return cls(event.time, status, (error.type, error.message, error.stacktrace) if error else ("", "", ""))
+        return cls(
+            event.time, status, (error.type, error.message, error.stacktrace) if error else ("", "", "")
+        )
 
 
 @dataclass(slots=True, frozen=True, order=True)

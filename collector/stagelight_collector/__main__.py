@@ -1,0 +1,28 @@
+"""The `stagelight` command. With the agent alone installed, `stagelight run` works and the rest names the extra."""
+
+from __future__ import annotations
+
+import sys
+
+_EXTRA = "stagelight: this command needs the collector; install it with: pip install 'stagelight[collector]'"
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["run"]:
+        from stagelight.launcher import main as run  # noqa: PLC0415 - the agent's own way, light to start
+
+        return run(arguments[1:])
+    try:
+        from stagelight_collector.cli import main as collector  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("stagelight"):
+            raise
+        sys.stderr.write(f"{_EXTRA} (missing: {error.name})\n")
+        return 2
+    return collector(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The API: runs, steps and events as JSON."""

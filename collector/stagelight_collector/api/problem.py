@@ -1,0 +1,59 @@
+"""Errors of the API: `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+
+class Problem(Exception):
+    """A request that cannot be answered.
+
+    Args:
+        status: The HTTP status code.
+        detail: What is wrong with this request.
+        remedy: What to do about it.
+        retry_after: Seconds after which to try again.
+    """
+
+    def __init__(self, status: int, detail: str, remedy: str = "", *, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.remedy = remedy
+        self.retry_after = retry_after
+
+    def response(self) -> web.Response:
+        """Return the error as a response."""
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": f"{self.detail} {self.remedy}".strip(),
+        }
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return web.Response(
+            status=self.status,
+            text=json.dumps(body),
+            content_type="application/problem+json",
+            headers=headers,
+        )
+
+
+@web.middleware
+async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer problems, and aiohttp's own errors below `/api`, in the one shape."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except web.HTTPError as error:
+        if not request.path.startswith("/api/"):
+            raise
+        return Problem(error.status, f"{request.method} {request.path}: {error.reason}.").response()

@@ -1,0 +1,191 @@
+"""Runs, their steps and events: from the rooms while they are in memory, else from history, in the same shape."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from stagelight.conventions import RunStatus, StepStatus
+from stagelight_collector.api.problem import Problem
+from stagelight_collector.history import BadCursor, RunFilter
+from stagelight_collector.rooms import view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stagelight_collector.history import History, RunRecord, WorkflowRecord
+    from stagelight_collector.rooms.hub import Hub
+
+PAGE: Final = 50
+MAX_PAGE: Final = 500
+
+
+def reply(data: Any) -> web.Response:
+    """Return data as JSON; text that UTF-8 cannot carry stays escaped."""
+    return web.Response(text=json.dumps(data, default=str), content_type="application/json")
+
+
+@dataclass(slots=True)
+class RunsApi:
+    """The routes below `/api/v1`."""
+
+    hub: Hub
+    history: History
+
+    def routes(self) -> Sequence[web.AbstractRouteDef]:
+        """Return the routes."""
+        return [
+            web.get("/api/v1/runs", self.list),
+            web.get("/api/v1/runs/{id}", self.show),
+            web.get("/api/v1/runs/{id}/events", self.events),
+            web.get("/api/v1/runs/{id}/spans", self.spans),
+            web.get("/api/v1/workflows", self.workflows),
+        ]
+
+    async def list(self, request: web.Request) -> web.Response:
+        """List runs, newest first: what history has, each run that is in memory as it is now."""
+        query = _Query(request)
+        wanted = RunFilter(
+            workflow=query.text("workflow"),
+            status=query.status(),
+            service=query.text("service"),
+            since=query.time("since"),
+            until=query.time("until"),
+            q=query.text("q"),
+        )
+        try:
+            page = await self.history.list_runs(wanted, query.cursor(), query.limit())
+        except BadCursor as error:
+            raise Problem(400, str(error)) from error
+        runs = {record.id: record_view(record) for record in page.items}
+        if query.cursor() is None:
+            runs |= {run["id"]: run for run in self.hub.runs() if matches(run, wanted)}
+        for run_id in runs.keys() & self.hub.rooms.keys():
+            runs[run_id] = view.run_view(self.hub.rooms[run_id].run)
+        ordered = sorted(runs.values(), key=lambda run: (run["started_ms"] or 0, run["id"]), reverse=True)
+        if page.cursor is not None and page.items:
+            oldest = (view.ms(page.items[-1].started) or 0, page.items[-1].id)
+            ordered = [run for run in ordered if (run["started_ms"] or 0, run["id"]) >= oldest]
+        return reply({"runs": ordered, "next_cursor": page.cursor})
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Return a run with its steps and log lines."""
+        room = await self.hub.find(_run_id(request))
+        if room is None:
+            raise _unknown(request)
+        return web.Response(text=room.snapshot(), content_type="application/json")
+
+    async def events(self, request: web.Request) -> web.Response:
+        """Return what happened in a run, in order of time."""
+        query = _Query(request)
+        try:
+            page = await self.history.run_events(_run_id(request), limit=query.limit(), cursor=query.cursor())
+        except BadCursor as error:
+            raise Problem(400, str(error)) from error
+        if not page.items and query.cursor() is None and _run_id(request) not in self.hub.rooms:
+            raise _unknown(request)
+        return reply({"events": [event.to_dict() for event in page.items], "next_cursor": page.cursor})
+
+    async def spans(self, request: web.Request) -> web.Response:
+        """Return the spans of the run's traces."""
+        spans = await self.history.run_spans(_run_id(request), limit=10_000)
+        if not spans and await self.hub.find(_run_id(request)) is None:
+            raise _unknown(request)
+        return reply({"spans": spans})
+
+    async def workflows(self, request: web.Request) -> web.Response:
+        """List the workflows."""
+        del request
+        return reply({"workflows": [workflow_view(item) for item in await self.history.workflows()]})
+
+
+@dataclass(slots=True)
+class _Query:
+    """The query of a request, checked."""
+
+    request: web.Request
+
+    def text(self, name: str) -> str:
+        return self.request.query.get(name, "")
+
+    def cursor(self) -> str | None:
+        return self.text("cursor") or None
+
+    def limit(self) -> int:
+        text = self.text("limit") or str(PAGE)
+        if not text.isdecimal() or not 1 <= int(text) <= MAX_PAGE:
+            raise Problem(400, f"limit={text!r} is not a number from 1 to {MAX_PAGE}.")
+        return int(text)
+
+    def time(self, name: str) -> int | None:
+        text = self.text(name)
+        try:
+            return int(float(text) * 1e6) if text else None
+        except (ValueError, OverflowError) as error:
+            raise Problem(400, f"{name}={text!r} is not a time in Unix milliseconds.") from error
+
+    def status(self) -> RunStatus | None:
+        text = self.text("status")
+        if text and text not in set(RunStatus):
+            raise Problem(400, f"There is no status {text!r}.", f"One of {', '.join(RunStatus)} is possible.")
+        return RunStatus(text) if text else None
+
+
+def _run_id(request: web.Request) -> str:
+    return request.match_info["id"]
+
+
+def _unknown(request: web.Request) -> Problem:
+    return Problem(404, f"There is no run {_run_id(request)!r}.", "GET /api/v1/runs lists the runs.")
+
+
+def matches(run: dict[str, Any], wanted: RunFilter) -> bool:
+    """Whether a run in memory passes a filter."""
+    started = (run["started_ms"] or 0) * 1e6
+    text = " ".join((run["id"], run["workflow"], (run["error"] or {}).get("message", ""))).lower()
+    return (
+        (not wanted.workflow or run["workflow"] == wanted.workflow)
+        and (not wanted.status or run["status"] == wanted.status)
+        and (not wanted.service or run["service"] == wanted.service)
+        and (wanted.since is None or started >= wanted.since)
+        and (wanted.until is None or started < wanted.until)
+        and (not wanted.q or wanted.q.lower() in text)
+    )
+
+
+def record_view(record: RunRecord) -> dict[str, Any]:
+    """Return a run that only history knows, in the shape of one in memory."""
+    counts = {status.value: record.steps.get(status, 0) for status in StepStatus}
+    ended = record.ended
+    return {
+        "id": record.id,
+        "workflow": record.workflow,
+        "service": record.service,
+        "status": record.status.value,
+        "started_ms": view.ms(record.started),
+        "ended_ms": view.ms(ended),
+        "duration_ms": None if ended is None else max(0, ended - record.started) / 1e6,
+        "last_event_ms": view.ms(record.last_event),
+        "error": record.error.to_dict() if record.error else None,
+        "parent_run_id": record.parent_run_id,
+        "parent_step_id": record.parent_step_id,
+        "trace_ids": list(record.trace_ids),
+        "attributes": {},
+        "dropped_by_agent": 0,
+        "progress": None,
+        "steps": {"total": sum(counts.values()), **counts},
+    }
+
+
+def workflow_view(record: WorkflowRecord) -> dict[str, Any]:
+    """Return a workflow."""
+    return {
+        "name": record.name,
+        "runs": record.runs,
+        "running": record.running,
+        "failed": record.failed,
+        "last_started_ms": view.ms(record.last_started),
+    }

@@ -1,0 +1,316 @@
+"""The collector as one object: every part started in order, and stopped in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import inspect
+import logging
+import secrets
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from aiohttp import web
+
+from stagelight_collector import security
+from stagelight_collector.api import problem
+from stagelight_collector.api.runs import RunsApi, record_view
+from stagelight_collector.archive import Archive
+from stagelight_collector.attribution import Attribution
+from stagelight_collector.feed.sse import Feed
+from stagelight_collector.health import Health
+from stagelight_collector.history import RunFilter, open_history
+from stagelight_collector.journal import Journal
+from stagelight_collector.page import Page
+from stagelight_collector.pipeline import Pipeline, decode
+from stagelight_collector.receivers import otlp_http
+from stagelight_collector.rooms.hub import Hub, Limits as HubLimits
+from stagelight_collector.sinks import SinkRunner
+from stagelight_plugins import hookimpl
+from stagelight_plugins.errors import BrokenPlugin
+from stagelight_plugins.manager import Plugins
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+
+    from stagelight.events import Event
+    from stagelight_collector.config import Settings
+    from stagelight_collector.history import History
+    from stagelight_collector.journal import Signal
+    from stagelight_collector.pipeline import Request
+
+DRAIN_SECONDS: Final = 8.0
+"""How long a stop waits for what was accepted to reach history; the rest stays in the journal."""
+FLUSH_SECONDS: Final = 0.25
+"""How often the lobby learns of details, and rooms are completed from history."""
+MAX_EVENTS: Final = 200_000
+"""How many events of one run are read back from history."""
+
+SHUTDOWN_SECONDS: Final = 3.0
+"""How long requests under way may take to finish at a stop."""
+SINK_SECONDS: Final = 3.0
+"""How long each plugin's sink may take to finish at a stop."""
+PAGE_EVENTS: Final = 10_000
+REMEMBER_NS: Final = 24 * 3600 * 1_000_000_000
+"""How far back traces are remembered after a restart."""
+TRACES: Final = 50_000
+
+_log = logging.getLogger(__name__)
+
+
+class PortTaken(Exception):
+    """Another program listens there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"port {port} on {host} is taken, perhaps by another collector; stop it, or choose another with --port"
+        )
+        self.port = port
+
+
+@dataclass(slots=True)
+class RoutesPlugin:
+    """A part of the collector that gives routes through the same hook as any plugin."""
+
+    routes: Callable[[], Sequence[web.AbstractRouteDef]]
+
+    @hookimpl
+    def register_routes(self) -> Sequence[web.AbstractRouteDef]:
+        """Return the part's routes."""
+        return self.routes()
+
+
+class Collector:
+    """A collector. Use it as an async context manager, or `start` and `stop` it (both safe twice)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url = ""
+        self._stack = AsyncExitStack()
+        self._started = False
+        self.plugins: Plugins
+        self.pipeline: Pipeline
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    def plugin_config(self, name: str) -> Mapping[str, Any]:
+        """Return the table `[plugins.<name>]`."""
+        table = self.settings.plugins.get(name, {})
+        return table if isinstance(table, dict) else {}
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Hand events to every sink; return when history has them."""
+        await self.pipeline.publish(events)
+
+    async def start(self) -> None:
+        """Start everything; on a failure, stop what was started and raise."""
+        if self._started:
+            return
+        self._started = True
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what was accepted, close everything."""
+        await self._stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self.settings
+        security.check_bind(settings.host)
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        journal = Journal(settings.data_dir / "journal.sqlite", capacity_bytes=settings.limits.journal_bytes)
+        await journal.open()
+        stack.push_async_callback(journal.close)
+        history = await open_history(settings.history_dsn, data_dir=settings.data_dir)
+        stack.push_async_callback(history.close)
+        hub = self._hub(history)
+        attribution = Attribution()
+        archive = Archive(
+            journal=journal,
+            history=history,
+            attribution=attribution,
+            decode=decode,
+            aside=settings.data_dir / "refused",
+        )
+        receiver = otlp_http.Receiver(self._ingest, self._receiver_limits())
+        self.pipeline = Pipeline(journal, hub, attribution, archive)
+        health = Health(
+            journal=journal,
+            hub=hub,
+            pipeline=self.pipeline,
+            archive=archive,
+            receiver=receiver.counters,
+            sinks=[],
+        )
+        core = {
+            "receiver": receiver.routes,
+            "api": RunsApi(hub, history).routes,
+            "feed": Feed(hub).routes,
+            "health": health.routes,
+            "page": Page().routes,
+        }
+        self.plugins = Plugins(
+            [(name, RoutesPlugin(routes)) for name, routes in core.items()],
+            load=settings.plugin_names("load"),
+            block=settings.plugin_names("block"),
+        )
+        self.pipeline.sinks = health.sinks = await self._sinks(stack)
+        await self._remember(hub, history, attribution)
+        await self._run_archive(stack)
+        replayed = await self.pipeline.replay()
+        if replayed:
+            _log.info("%d journal entries from before the restart were read again", replayed)
+        await self._run_pipeline(stack)
+        await self._plugins_up(stack)
+        await self._serve(stack)
+
+    def _hub(self, history: History) -> Hub:
+        limits = self.settings.limits
+        bounds = HubLimits(rooms=limits.rooms, steps=limits.steps, lobby=limits.lobby, viewers=limits.viewers)
+        return Hub(partial(load_events, history), secrets.token_hex(4), bounds)
+
+    def _receiver_limits(self) -> otlp_http.Limits:
+        limits = self.settings.limits
+        return otlp_http.Limits(body_bytes=limits.body_bytes, requests=limits.requests)
+
+    async def _ingest(self, signal: Signal, body: bytes, request: Request) -> None:
+        await self.pipeline.ingest(signal, body, request)
+
+    # --- the parts that run -------------------------------------------------------------------------------------
+
+    async def _sinks(self, stack: AsyncExitStack) -> list[SinkRunner]:
+        answers = self.plugins.call("register_sinks", collector=self)
+        runners = [SinkRunner(sink) for _, sinks in answers for sink in sinks]
+        for runner in runners:
+            await _task(stack, runner.run(), f"sink-{runner.sink.name}")
+            stack.push_async_callback(runner.drain, SINK_SECONDS)
+        return runners
+
+    async def _remember(self, hub: Hub, history: History, attribution: Attribution) -> None:
+        """Take up where the last process stopped: the lobby's list, runs that go on, and which run a trace is."""
+        page = await history.list_runs(RunFilter(), None, min(self.settings.limits.lobby, 500))
+        hub.enlist(record_view(record) for record in page.items)
+        since = time.time_ns() - REMEMBER_NS
+        for trace_id, run_id in (await history.trace_runs(since, TRACES)).items():
+            attribution.learn(trace_id, run_id)
+
+    async def _run_archive(self, stack: AsyncExitStack) -> None:
+        archive = self.pipeline.archive
+        await _task(stack, archive.run(), "archive")
+        stack.push_async_callback(_bounded, archive.drain, DRAIN_SECONDS, "history")
+
+    async def _run_pipeline(self, stack: AsyncExitStack) -> None:
+        await _task(stack, self.pipeline.run(), "pipeline")
+        stack.push_async_callback(_bounded, self.pipeline.drain, DRAIN_SECONDS, "decoding")
+        await _task(stack, self._keep(), "housekeeping")
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            try:
+                self.pipeline.hub.flush()
+                await self.pipeline.expire()
+                await self.pipeline.hub.warm()
+            except Exception:  # noqa: BLE001 - what fails once a quarter second must not end it
+                _log.exception("housekeeping failed; it goes on")
+
+    async def _plugins_up(self, stack: AsyncExitStack) -> None:
+        for name, awaitable in self.plugins.call("startup", collector=self):
+            await _maybe(name, awaitable)
+        stack.push_async_callback(self._plugins_down)
+
+    async def _plugins_down(self) -> None:
+        for name, awaitable in reversed(self.plugins.call("shutdown", collector=self)):
+            await _maybe(name, awaitable)
+
+    async def _serve(self, stack: AsyncExitStack) -> None:
+        app = self._application()
+        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        host, port = self.settings.host, self.settings.port
+        try:
+            site = web.TCPSite(runner, host, port)
+            await site.start()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(host, port) from error
+            raise
+        stack.callback(self.pipeline.hub.close)
+        port = runner.addresses[0][1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[problem.middleware])
+        security.install(app, security.Policy(frozenset(self.settings.allowed_hosts)))
+        for _, routes in self.plugins.call("register_routes", collector=self):
+            app.add_routes(routes)
+        return app
+
+    # --- for the demo and tests ---------------------------------------------------------------------------------
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the lobby's list, newest first, in the API's shape."""
+        return self.pipeline.hub.runs()
+
+    async def settle(self) -> None:
+        """Return when everything accepted so far is in the rooms and the lobby."""
+        await self.pipeline.drain()
+        self.pipeline.hub.flush()
+
+
+def core_plugins() -> list[tuple[str, object]]:
+    """Return the collector's own parts as plugins, for listing."""
+    return [(name, RoutesPlugin(tuple)) for name in ("receiver", "api", "feed", "health", "page")]
+
+
+async def load_events(history: History, run_id: str) -> list[Event]:
+    """Read the events of a run back from history."""
+    events: list[Event] = []
+    cursor: str | None = None
+    while len(events) < MAX_EVENTS:
+        page = await history.run_events(run_id, limit=PAGE_EVENTS, cursor=cursor)
+        events += page.items
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return events
+
+
+async def _task(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
+    task = asyncio.create_task(work, name=name)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+
+
+async def _bounded(work: Callable[[], Awaitable[None]], seconds: float, what: str) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work()
+    except TimeoutError:
+        _log.warning(
+            "%s did not finish in %g s; the rest is in the journal and is taken up at the next start",
+            what,
+            seconds,
+        )
+
+
+async def _maybe(name: str, answer: Any) -> None:
+    if inspect.isawaitable(answer):
+        try:
+            await answer
+        except Exception as error:
+            raise BrokenPlugin(name, f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,40 @@
+"""`stagelight config`: what is in force, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from stagelight_collector import config
+from stagelight_collector.cli.runs import json_option
+
+
+@click.group("config", epilog="Example: STAGELIGHT_PORT=4400 stagelight config show")
+def config_group() -> None:
+    """Look at the configuration."""
+
+
+@config_group.command("show")
+@json_option
+def show(as_json: bool) -> None:
+    """Print every setting in force, as stagelight.toml would have it."""
+    settings = config.load()
+    data = settings.model_dump(mode="json")
+    if as_json:
+        click.echo(json.dumps(data, indent=2))
+        return
+    path = config.config_path()
+    click.echo(f"# command line > STAGELIGHT_* > {path}{'' if path.is_file() else ' (not there)'} > default")
+    _table("", data)
+
+
+def _table(prefix: str, data: dict[str, object]) -> None:
+    nested = {key: value for key, value in data.items() if isinstance(value, dict)}
+    for key, value in data.items():
+        if key not in nested:
+            click.echo(f"{key} = {json.dumps(value)}")
+    for key, value in nested.items():
+        if value:
+            click.echo(f"\n[{prefix}{key}]")
+            _table(f"{prefix}{key}.", value)

@@ -1,0 +1,149 @@
+"""`stagelight demo`: the collector, its page, and a real job in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from stagelight.conventions import RunStatus
+from stagelight_collector import config
+from stagelight_collector.app import Collector, PortTaken
+from stagelight_collector.cli.failures import explained
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+LOOK_SECONDS: Final = 0.2
+"""How often the terminal is brought up to date."""
+GRACE_SECONDS: Final = 5.0
+"""How long the job may take to stop when asked to."""
+
+_ENDED: Final = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED}
+
+
+@click.command(epilog="Example: stagelight demo --no-open --once")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; a free one if 4318 is taken.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where to keep the runs; forgotten at the end by default.",
+)
+@click.option("--open/--no-open", "open_", default=True, help="Open the page in a browser.")
+@click.option("--once", is_flag=True, help="Stop when the job is done.")
+def demo(port: int | None, data_dir: Path | None, open_: bool, once: bool) -> int:
+    """Watch a real job run: a survey of Python's standard library."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+    with (
+        explained(),
+        tempfile.TemporaryDirectory(prefix="stagelight-", ignore_cleanup_errors=True) as scratch,
+    ):
+        settings = config.load(port=port, data_dir=data_dir or Path(scratch))
+        return asyncio.run(_demo(settings, free_port=port is None, open_=open_, once=once))
+
+
+async def _demo(settings: config.Settings, *, free_port: bool, open_: bool, once: bool) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    collector = await _start(settings, free_port=free_port)
+    try:
+        click.echo(f"The page is at {collector.url}")
+        if open_:
+            webbrowser.open(collector.url)
+        code = await _watch(collector, stop)
+        if not once and not stop.is_set():
+            click.echo("The page stays up to look around in. Press Ctrl-C to stop.", err=True)
+            await stop.wait()
+        return code
+    finally:
+        await collector.stop()
+
+
+async def _start(settings: config.Settings, *, free_port: bool) -> Collector:
+    collector = Collector(settings)
+    try:
+        await collector.start()
+    except PortTaken:
+        if not free_port:
+            raise
+        collector = Collector(settings.model_copy(update={"port": 0}))
+        await collector.start()
+    return collector
+
+
+async def _watch(collector: Collector, stop: asyncio.Event) -> int:
+    """Run the job and show its progress; return its exit code, 0 when it was stopped on purpose."""
+    job = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "stagelight_collector", "run", "--service", "demo", "--endpoint", collector.url,
+        sys.executable, "-m", "stagelight_collector.demo.survey",
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        start_new_session=True,
+    )  # fmt: skip
+    waiting = {asyncio.create_task(job.wait()), asyncio.create_task(stop.wait())}
+    try:
+        with _bars() as progress:
+            tasks: dict[str, TaskID] = {}
+            while not any(task.done() for task in waiting):
+                _show(progress, tasks, collector.runs())
+                await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await collector.settle()
+            _show(progress, tasks, collector.runs())
+    finally:
+        for task in waiting:
+            task.cancel()
+        await _end(job)
+    return 0 if stop.is_set() else int(job.returncode or 0)
+
+
+async def _end(job: asyncio.subprocess.Process) -> None:
+    if job.returncode is not None:
+        return
+    job.send_signal(signal.SIGINT)
+    try:
+        async with asyncio.timeout(GRACE_SECONDS):
+            await job.wait()
+    except TimeoutError:
+        job.kill()
+        await job.wait()
+
+
+def _bars() -> Progress:
+    return Progress(
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("steps  {task.fields[status]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _show(progress: Progress, tasks: dict[str, TaskID], runs: list[dict[str, Any]]) -> None:
+    for run in sorted(runs, key=lambda run: run["started_ms"] or 0):
+        steps = run["steps"]
+        done = steps["completed"] + steps["failed"] + steps["skipped"]
+        task = tasks.get(run["id"])
+        if task is None:
+            task = tasks[run["id"]] = progress.add_task(run["workflow"], total=None, status="")
+        total = max(1, steps["total"]) if run["status"] in _ENDED else steps["total"] + 1
+        progress.update(task, completed=done, total=total, status=run["status"])

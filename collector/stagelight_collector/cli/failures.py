@@ -1,0 +1,38 @@
+"""What can go wrong at start-up, said in one line that names the remedy."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from stagelight_collector.app import PortTaken
+from stagelight_collector.history import HistoryError
+from stagelight_collector.journal import JournalError
+from stagelight_collector.security import UnsafeBind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class UserError(click.ClickException):
+    """Something that the user can mend."""
+
+    exit_code = 2
+
+    def show(self, file: object = None) -> None:
+        """Print the one line."""
+        del file
+        click.echo(f"stagelight: {self.message}", err=True)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn the errors that a user can mend into one line each."""
+    try:
+        yield
+    except (PortTaken, HistoryError, JournalError, UnsafeBind) as error:
+        raise UserError(str(error)) from error
+    except PermissionError as error:
+        raise UserError(f"{error.filename}: permission denied; choose another --data-dir") from error

@@ -1,0 +1,64 @@
+"""`stagelight up`: the collector and its page, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import webbrowser
+from pathlib import Path
+
+import click
+
+from stagelight_collector import config
+from stagelight_collector.app import Collector
+from stagelight_collector.cli.failures import explained
+
+
+@click.command(
+    epilog="Example: stagelight up --port 4400 --data-dir ./stagelight-data, and in another terminal: "
+    "stagelight run --endpoint http://127.0.0.1:4400 python app.py"
+)
+@click.option("--host", help="Address to listen on (loopback).")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port of telemetry, API and page; 0 takes a free one. [4318]",
+)
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where the journal and the embedded history live."
+)
+@click.option("--history", help="DSN of history; chdb in the data directory by default.")
+@click.option("--open/--no-open", "open_", default=False, help="Open the page in a browser.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def up(
+    host: str | None, port: int | None, data_dir: Path | None, history: str | None, open_: bool, verbose: bool
+) -> int:
+    """Start the collector and its page."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    settings = config.load(host=host, port=port, data_dir=data_dir, history=history)
+    with explained():
+        asyncio.run(_serve(settings, open_))
+    return 0
+
+
+async def _serve(settings: config.Settings, open_: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with Collector(settings) as collector:
+        click.echo(f"Stagelight is listening on {collector.url}")
+        click.echo(f"Data is kept in {settings.data_dir}. Press Ctrl-C to stop.", err=True)
+        if open_:
+            webbrowser.open(collector.url)
+        await stop.wait()
+        click.echo("Finishing what was accepted …", err=True)
+    click.echo("Stopped; nothing was lost.", err=True)

@@ -1,0 +1,260 @@
+"""OTLP becomes events and exporter-shaped rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from stagelight import conventions as c
+from stagelight.conventions import EventType
+from stagelight_collector.decode import (
+    LOG_COLUMNS,
+    MAX_ATTRIBUTES,
+    MAX_TEXT,
+    TRACE_COLUMNS,
+    decode_logs,
+    decode_traces,
+)
+
+TRACE = bytes(range(16))
+SPAN = bytes(range(8))
+PARENT = bytes(range(8, 16))
+
+
+def value(plain: Any) -> AnyValue:
+    match plain:
+        case bool():
+            return AnyValue(bool_value=plain)
+        case int():
+            return AnyValue(int_value=plain)
+        case float():
+            return AnyValue(double_value=plain)
+        case bytes():
+            return AnyValue(bytes_value=plain)
+        case list():
+            return AnyValue(array_value=ArrayValue(values=[value(item) for item in plain]))
+        case dict():
+            return AnyValue(kvlist_value=KeyValueList(values=pairs(plain)))
+        case _:
+            return AnyValue(string_value=plain)
+
+
+def pairs(plain: dict[str, Any]) -> list[KeyValue]:
+    return [KeyValue(key=key, value=value(item)) for key, item in plain.items()]
+
+
+def spans(*items: Span) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    resource = request.resource_spans.add()
+    resource.resource.attributes.extend(pairs({"service.name": "shop", "host.name": "h"}))
+    scope = resource.scope_spans.add()
+    scope.scope.name = "s"
+    scope.spans.extend(items)
+    return request
+
+
+def span(attributes: dict[str, Any], **fields: Any) -> Span:
+    known = {
+        "trace_id": TRACE,
+        "span_id": SPAN,
+        "name": "n",
+        "start_time_unix_nano": 10,
+        "end_time_unix_nano": 30,
+    }
+    return Span(attributes=pairs(attributes), **{**known, **fields})
+
+
+def logs(*items: LogRecord) -> ExportLogsServiceRequest:
+    request = ExportLogsServiceRequest()
+    request.resource_logs.add().scope_logs.add().log_records.extend(items)
+    return request
+
+
+def kinds(events: list[Any]) -> list[str]:
+    return [str(event.type) for event in events]
+
+
+def test_a_step_span_says_that_it_started_and_how_it_ended() -> None:
+    attributes = {
+        c.RUN_ID: "r",
+        c.WORKFLOW_NAME: "etl",
+        c.STEP_NAME: "load",
+        c.STEP_ID: "abc",
+        c.STEP_ATTEMPT: 2,
+        "rows": 7,
+    }
+    started, ended = decode_traces(spans(span(attributes, parent_span_id=PARENT)), 99).events
+
+    assert (started.type, started.time, ended.type, ended.time) == (
+        EventType.STEP_STARTED,
+        10,
+        EventType.STEP_COMPLETED,
+        30,
+    )
+    assert (ended.run_id, ended.workflow, ended.step_name, ended.step_id, ended.attempt) == (
+        "r",
+        "etl",
+        "load",
+        "abc",
+        2,
+    )
+    assert ended.attributes == {"rows": 7}
+    assert (ended.service, ended.received) == ("shop", 99)
+
+
+def test_a_failed_span_says_why() -> None:
+    exception = Span.Event(
+        name="exception",
+        attributes=pairs(
+            {c.EXCEPTION_TYPE: "KeyError", c.EXCEPTION_MESSAGE: "'x'", c.EXCEPTION_STACKTRACE: "line 1"}
+        ),
+    )
+    failed = span(
+        {c.RUN_ID: "r", c.WORKFLOW_NAME: "etl"},
+        events=[exception],
+        status=Status(code=Status.STATUS_CODE_ERROR),
+    )
+    started, ended = decode_traces(spans(failed), 0).events
+
+    assert kinds([started, ended]) == ["run_started", "run_failed"]
+    assert ended.error is not None
+    assert ended.error.to_dict() == {"type": "KeyError", "message": "'x'", "stacktrace": "line 1"}
+    assert started.error is None
+
+
+def test_a_child_run_is_a_step_in_its_parents_room() -> None:
+    child = span(
+        {c.RUN_ID: "child", c.WORKFLOW_NAME: "index", c.PARENT_RUN_ID: "r", c.PARENT_STEP_ID: "s1"},
+        parent_span_id=PARENT,
+    )
+    events = decode_traces(spans(child), 0).events
+
+    assert [(e.run_id, str(e.type)) for e in events] == [
+        ("child", "run_started"),
+        ("child", "run_completed"),
+        ("r", "step_started"),
+        ("r", "step_completed"),
+    ]
+    assert (events[2].step_kind, events[2].child_run_id, events[2].parent_step_id) == ("child", "child", "s1")
+
+
+def test_a_step_at_the_root_of_its_trace_is_a_run_of_one_step() -> None:
+    events = decode_traces(spans(span({c.STEP_NAME: "lone"})), 0).events
+
+    assert kinds(events) == ["step_started", "step_completed", "run_started", "run_completed"]
+    assert events[2].workflow == "lone"
+
+
+def test_a_span_without_workflow_keys_is_history_only() -> None:
+    decoded = decode_traces(spans(span({"http.route": "/"})), 0)
+
+    assert decoded.events == []
+    assert decoded.traces["SpanName"] == ["n"]
+
+
+def test_rows_have_the_exporters_columns_and_texts() -> None:
+    attributes = {"z": True, "a": 1, "f": 0.5, "b": b"\x00", "l": [1, "x"], "m": {"k": None or "v"}}
+    rows = decode_traces(spans(span(attributes, kind=Span.SPAN_KIND_SERVER)), 0).traces
+
+    assert tuple(rows) == TRACE_COLUMNS
+    assert list(rows["SpanAttributes"][0].items()) == [
+        ("a", "1"),
+        ("b", "AA=="),
+        ("f", "0.5"),
+        ("l", '[1,"x"]'),
+        ("m", '{"k":"v"}'),
+        ("z", "true"),
+    ]
+    assert (rows["SpanKind"], rows["Duration"], rows["StatusCode"]) == (["Server"], [20], ["Unset"])
+    assert rows["TraceId"] == [TRACE.hex()]
+
+
+def test_a_start_event_has_the_time_and_the_attributes_of_its_record() -> None:
+    record = LogRecord(
+        time_unix_nano=10,
+        event_name="workflow.step_started",
+        trace_id=TRACE,
+        span_id=SPAN,
+        attributes=pairs({c.RUN_ID: "r", c.STEP_NAME: "load"}),
+    )
+    (event,) = decode_logs(logs(record), 0).events
+
+    assert (event.type, event.time, event.step_id, event.attempt) == (
+        EventType.STEP_STARTED,
+        10,
+        SPAN.hex(),
+        1,
+    )
+
+
+def test_a_start_event_and_its_span_state_the_same_fact() -> None:
+    attributes = {
+        c.RUN_ID: "r",
+        c.WORKFLOW_NAME: "etl",
+        c.STEP_NAME: "load",
+        c.STEP_ID: "abc",
+        c.STEP_ATTEMPT: 1,
+    }
+    record = LogRecord(
+        time_unix_nano=10,
+        event_name="workflow.step_started",
+        trace_id=TRACE,
+        span_id=SPAN,
+        attributes=pairs(attributes),
+    )
+    (said,) = decode_logs(logs(record), 1).events
+    (shown, _) = decode_traces(spans(span(attributes)), 2).events
+
+    assert said.to_dict() | {"service": "shop"} == shown.to_dict()
+
+
+@pytest.mark.parametrize("name", ["", "workflow.no_such_event", "other"])
+def test_any_other_record_of_a_trace_is_a_log_line(name: str) -> None:
+    record = LogRecord(event_name=name, body=value("hello"), severity_text="WARN", trace_id=TRACE)
+    (event,) = decode_logs(logs(record), 5).events
+
+    assert (event.type, event.message, event.severity, event.time) == (EventType.LOG, "hello", "WARN", 5)
+
+
+def test_a_record_of_no_trace_is_history_only() -> None:
+    decoded = decode_logs(logs(LogRecord(body=value("hello"))), 5)
+
+    assert decoded.events == []
+    assert tuple(decoded.logs) == LOG_COLUMNS
+    assert decoded.logs["Body"] == ["hello"]
+
+
+def test_progress_carries_its_numbers() -> None:
+    record = LogRecord(
+        event_name="workflow.progress",
+        body=value("b.csv"),
+        trace_id=TRACE,
+        attributes=pairs({c.RUN_ID: "r", c.PROGRESS_CURRENT: 2, c.PROGRESS_TOTAL: 5.0}),
+    )
+    (event,) = decode_logs(logs(record), 0).events
+
+    assert (event.current, event.total, event.message) == (2, 5.0, "b.csv")
+
+
+def test_what_an_event_carries_is_bounded_and_history_keeps_it_all() -> None:
+    attributes: dict[str, Any] = {f"k{number:03}": "v" for number in range(200)}
+    attributes |= {c.RUN_ID: "r", c.STEP_NAME: "s", "a": "x" * 20_000}
+    decoded = decode_traces(spans(span(attributes, parent_span_id=PARENT)), 0)
+
+    assert len(decoded.events[0].attributes) == MAX_ATTRIBUTES
+    assert len(decoded.events[0].attributes["a"]) == MAX_TEXT
+    assert len(decoded.traces["SpanAttributes"][0]["a"]) == 20_000
+
+
+@pytest.mark.parametrize("code", [-1, 99])
+def test_numbers_outside_an_enumeration_are_read_as_unspecified(code: int) -> None:
+    request = spans(span({}))
+    request.resource_spans[0].scope_spans[0].spans[0].kind = code  # type: ignore[assignment]  # open enum on the wire
+
+    assert decode_traces(request, 0).traces["SpanKind"] == ["Unspecified"]
