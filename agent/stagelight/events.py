@@ -79,7 +79,7 @@ class Event:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; unknown keys are ignored.
+        """Read what `to_dict` wrote, and `received` where it is given; unknown keys are ignored.
 
         Raises:
             ValueError: The type is not an event type.
@@ -88,6 +88,8 @@ class Event:
         known = {name: data[name] for name in _OPTIONAL if name in data}
         if error := data.get("error"):
             known["error"] = Failure.from_dict(error)
+        if received := data.get("received"):
+            known["received"] = received
         return cls(type=EventType(data["type"]), run_id=data["run_id"], time=int(data["time"]), **known)
 
 
