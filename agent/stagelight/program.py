@@ -1,7 +1,134 @@
-"""The program: what `stagelight run` watches beyond decorated code."""
+"""The program: what `stagelight run` watches beyond decorated code.
+
+The whole process is one run, named after the script, unless it runs workflows of its own. It is shown as soon as a
+step happens outside any workflow, or after a second in which the program has not touched `stagelight.workflow`; at the
+latest at its end, if no workflow ran in it.
+"""
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.context import Context
+
+import stagelight
+from stagelight import runtime, script, settings
+from stagelight.conventions import RUN_ID, WORKFLOW_NAME
+from stagelight.guard import guard, guarded
+from stagelight.instrumentation import functions, logs
+from stagelight.scope import Run
+
+if TYPE_CHECKING:
+    from stagelight.runtime import Runtime
+
+_PATIENCE: Final = 1.0
+
 
 def watch() -> None:
-    """Start watching."""
+    """Apply the patterns, listen to `logging`, and open the program's own run where it was asked for."""
+    using = runtime.active
+    if using is None:
+        return
+    steps = settings.patterns(os.environ.get(settings.STEPS, ""))
+    workflows = settings.patterns(os.environ.get(settings.WORKFLOWS, ""))
+    patched = functions.Instrumentation(functions.parse(steps, workflows))
+    if steps or workflows:
+        patched.apply()
+    run = None
+    if os.environ.pop(settings.PROCESS_RUN, "") and not workflows:
+        run = ProgramRun(using)
+        run.begin(at_once=bool(steps))
+    logs.instrument(os.environ.get(settings.LOG_LEVEL) or "INFO", _nowhere if run is None else run.shown)
+    script.install(lambda module, name: _kind(patched, module, name), run.failed if run is not None else _ignore)
+
+
+def _kind(patched: functions.Instrumentation, module: str, qualname: str) -> str | None:
+    pattern = patched.match(module, qualname)
+    return None if pattern is None else "workflow" if pattern.is_workflow else "step"
+
+
+def _nowhere() -> None:
+    return None
+
+
+def _ignore(_: BaseException) -> None:
+    return None
+
+
+class ProgramRun:
+    """The run that stands for the process."""
+
+    def __init__(self, using: Runtime) -> None:
+        self._using = using
+        self._home = os.getpid()
+        self._lock = threading.RLock()
+        self._is_shown = False
+        self._error: BaseException | None = None
+        self._run: Run | None = None
+
+    def begin(self, *, at_once: bool) -> None:
+        """Open the run; show it now, or once it is clear that the program has no workflows of its own."""
+        name = settings.script_name()
+        span = self._using.tracer.start_span(name, Context())
+        run_id = f"{span.get_span_context().trace_id:032x}"
+        attributes: dict[str, Any] = {WORKFLOW_NAME: name, RUN_ID: run_id}
+        self._run = Run(
+            name, span=span, run_id=run_id, workflow=name, start_attributes=attributes, processor=self._using.processor
+        )
+        self._using.fallback = self.adopt
+        sys.excepthook = _excepthook(sys.excepthook, self.failed)
+        atexit.register(self.end)
+        if at_once:
+            self.adopt()
+        else:
+            timer = threading.Timer(_PATIENCE, self._show_unless_workflows)
+            timer.name, timer.daemon = "stagelight-patience", True
+            timer.start()
+
+    def adopt(self) -> Run | None:
+        """Return the run as the parent of what happens outside any workflow; that shows it."""
+        with self._lock:
+            run = self._run
+            if run is not None and not self._is_shown and os.getpid() == self._home:
+                self._is_shown = True
+                run.span.set_attributes(run.start_attributes)
+                self._using.processor.started(run)
+            return run
+
+    def shown(self) -> Run | None:
+        """Return the run if it is to be seen already."""
+        return self._run if self._is_shown else None
+
+    @guarded("program", None)
+    def _show_unless_workflows(self) -> None:
+        if "workflow" not in vars(stagelight) and not self._using.has_workflows:
+            self.adopt()
+
+    def failed(self, error: BaseException) -> None:
+        """Remember the error that left the script; `SystemExit` with 0 or nothing is none."""
+        if not (isinstance(error, SystemExit) and error.code in {None, 0}):
+            self._error = error
+
+    def end(self) -> None:
+        """End the run with the program; in a forked child nothing happens, the run is the parent's."""
+        with guard("program"):
+            if os.getpid() == self._home and (self._is_shown or not self._using.has_workflows):
+                run = self.adopt()
+                self._run = None
+                if run is not None:
+                    run.end(self._error)
+
+
+def _excepthook(original: Any, tell: Any) -> Any:
+    def excepthook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        with guard("excepthook"):
+            tell(error)
+            trace = script.without_runner(trace)
+            error = error.with_traceback(trace)
+        original(kind, error, trace)
+
+    return excepthook

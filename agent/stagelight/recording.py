@@ -121,6 +121,7 @@ class WorkflowOpener:
             start_attributes=attributes,
             processor=using.processor,
         )
+        using.has_workflows = True
         _announce(run, using, context)
         return run
 
@@ -311,28 +312,36 @@ def step(name: Any = None, *, kind: str = "do", attempt: int | None = None) -> A
     return StepOpener(name, kind=kind, attempt=attempt)
 
 
+def _around() -> Scope | None:
+    """Return the scope around this code; under `stagelight run`, at least the program's own run."""
+    scope = current()
+    if scope is None and runtime.active is not None and runtime.active.fallback is not None:
+        return runtime.active.fallback()
+    return scope
+
+
 def current_run_id() -> str | None:
     """Return the id of the run around this code; None outside any."""
-    scope = current()
+    scope = _around()
     return scope.run_id or None if scope is not None else None
 
 
 def progress(current_: float, total: float | None = None, message: str = "") -> None:
     """Say how far the current step or run has come: `current_` out of `total`. Outside a run nothing happens."""
-    scope = current()
+    scope = _around()
     if scope is not None:
         scope.progress(current_, total, message)
 
 
 def log(message: str, severity: str = "INFO", /, **attributes: object) -> None:
     """Write a line under the current step or run. Outside a run nothing happens."""
-    scope = current()
+    scope = _around()
     if scope is not None:
         scope.log(message, severity, **attributes)
 
 
 def set_attributes(values: Mapping[str, object] | None = None, /, **attributes: object) -> None:
     """Put attributes on the current step or run. Outside a run nothing happens."""
-    scope = current()
+    scope = _around()
     if scope is not None:
         scope.set(values, **attributes)

@@ -39,6 +39,7 @@ def wrap(function: Callable[P, R], opener: Opener) -> Callable[P, R]:
     else:
         wrapper = _plain(inner, opener)
     functools.update_wrapper(wrapper, inner)
+    wrapper.__dict__["__stagelight_opener__"] = opener
     return cast("Callable[P, R]", wrapper)
 
 
