@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiohttp import web
 
-from stagelight_collector import security
+from stagelight_collector import receivers, security
 from stagelight_collector.api import problem
 from stagelight_collector.api.runs import RunsApi, record_view
 from stagelight_collector.archive import Archive
@@ -26,7 +26,6 @@ from stagelight_collector.history import RunFilter, open_history
 from stagelight_collector.journal import Journal
 from stagelight_collector.page import Page
 from stagelight_collector.pipeline import Pipeline, decode
-from stagelight_collector.receivers import otlp_http
 from stagelight_collector.rooms.hub import Hub, Limits as HubLimits
 from stagelight_collector.sinks import SinkRunner
 from stagelight_plugins import hookimpl
@@ -93,6 +92,7 @@ class Collector:
         self._started = False
         self.plugins: Plugins
         self.pipeline: Pipeline
+        self.health: Health
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -124,47 +124,14 @@ class Collector:
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        settings = self.settings
-        security.check_bind(settings.host)
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        journal = Journal(settings.data_dir / "journal.sqlite", capacity_bytes=settings.limits.journal_bytes)
-        await journal.open()
-        stack.push_async_callback(journal.close)
-        history = await open_history(settings.history_dsn, data_dir=settings.data_dir)
-        stack.push_async_callback(history.close)
-        hub = self._hub(history)
-        attribution = Attribution()
-        archive = Archive(
-            journal=journal,
-            history=history,
-            attribution=attribution,
-            decode=decode,
-            aside=settings.data_dir / "refused",
-        )
-        receiver = otlp_http.Receiver(self._ingest, self._receiver_limits())
-        self.pipeline = Pipeline(journal, hub, attribution, archive)
-        health = Health(
-            journal=journal,
-            hub=hub,
-            pipeline=self.pipeline,
-            archive=archive,
-            receiver=receiver.counters,
-            sinks=[],
-        )
-        core = {
-            "receiver": receiver.routes,
-            "api": RunsApi(hub, history).routes,
-            "feed": Feed(hub).routes,
-            "health": health.routes,
-            "page": Page().routes,
-        }
+        security.check_bind(self.settings.host)
+        journal, history = await self._stores(stack)
+        core = self._assemble(journal, history)
         self.plugins = Plugins(
-            [(name, RoutesPlugin(routes)) for name, routes in core.items()],
-            load=settings.plugin_names("load"),
-            block=settings.plugin_names("block"),
+            core, load=self.settings.plugin_names("load"), block=self.settings.plugin_names("block")
         )
-        self.pipeline.sinks = health.sinks = await self._sinks(stack)
-        await self._remember(hub, history, attribution)
+        self.pipeline.sinks = self.health.sinks = await self._sinks(stack)
+        await self._remember(history)
         await self._run_archive(stack)
         replayed = await self.pipeline.replay()
         if replayed:
@@ -173,14 +140,49 @@ class Collector:
         await self._plugins_up(stack)
         await self._serve(stack)
 
+    async def _stores(self, stack: AsyncExitStack) -> tuple[Journal, History]:
+        settings = self.settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        journal = Journal(settings.data_dir / "journal.sqlite", capacity_bytes=settings.limits.journal_bytes)
+        await journal.open()
+        stack.push_async_callback(journal.close)
+        history = await open_history(settings.history_dsn, data_dir=settings.data_dir)
+        stack.push_async_callback(history.close)
+        return journal, history
+
+    def _assemble(self, journal: Journal, history: History) -> list[tuple[str, object]]:
+        """Make the parts; return those that give routes, as plugins."""
+        hub, attribution, counters = self._hub(history), Attribution(), receivers.ReceiverCounters()
+        archive = Archive(
+            journal=journal,
+            history=history,
+            attribution=attribution,
+            decode=decode,
+            aside=self.settings.data_dir / "refused",
+        )
+        self.pipeline = Pipeline(journal, hub, attribution, archive)
+        self.health = Health(
+            journal=journal, hub=hub, pipeline=self.pipeline, archive=archive, receiver=counters, sinks=[]
+        )
+        return [
+            (
+                "receiver",
+                RoutesPlugin(partial(receivers.routes, self._ingest, self._receiver_limits(), counters)),
+            ),
+            ("api", RoutesPlugin(RunsApi(hub, history).routes)),
+            ("feed", RoutesPlugin(Feed(hub).routes)),
+            ("health", RoutesPlugin(self.health.routes)),
+            ("page", RoutesPlugin(Page().routes)),
+        ]
+
     def _hub(self, history: History) -> Hub:
         limits = self.settings.limits
         bounds = HubLimits(rooms=limits.rooms, steps=limits.steps, lobby=limits.lobby, viewers=limits.viewers)
         return Hub(partial(load_events, history), secrets.token_hex(4), bounds)
 
-    def _receiver_limits(self) -> otlp_http.Limits:
+    def _receiver_limits(self) -> receivers.Limits:
         limits = self.settings.limits
-        return otlp_http.Limits(body_bytes=limits.body_bytes, requests=limits.requests)
+        return receivers.Limits(body_bytes=limits.body_bytes, requests=limits.requests)
 
     async def _ingest(self, signal: Signal, body: bytes, request: Request) -> None:
         await self.pipeline.ingest(signal, body, request)
@@ -195,13 +197,13 @@ class Collector:
             stack.push_async_callback(runner.drain, SINK_SECONDS)
         return runners
 
-    async def _remember(self, hub: Hub, history: History, attribution: Attribution) -> None:
-        """Take up where the last process stopped: the lobby's list, runs that go on, and which run a trace is."""
-        page = await history.list_runs(RunFilter(), None, min(self.settings.limits.lobby, 500))
-        hub.enlist(record_view(record) for record in page.items)
-        since = time.time_ns() - REMEMBER_NS
-        for trace_id, run_id in (await history.trace_runs(since, TRACES)).items():
-            attribution.learn(trace_id, run_id)
+    async def _remember(self, history: History) -> None:
+        """Take up where the last process stopped: the lobby's list, and which run a trace is."""
+        page = await history.list_runs(RunFilter(), None, self.settings.limits.lobby)
+        self.pipeline.hub.enlist(record_view(record) for record in page.items)
+        traces = await history.trace_runs(time.time_ns() - REMEMBER_NS, TRACES)
+        for trace_id, run_id in traces.items():
+            self.pipeline.attribution.learn(trace_id, run_id)
 
     async def _run_archive(self, stack: AsyncExitStack) -> None:
         archive = self.pipeline.archive
@@ -234,7 +236,13 @@ class Collector:
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         app = self._application()
-        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
+        runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            access_log=None,
+            **receivers.RUNNER_OPTIONS,
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         host, port = self.settings.host, self.settings.port

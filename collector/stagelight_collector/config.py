@@ -29,7 +29,7 @@ class Bounds(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     body_bytes: int = Field(default=16 << 20, gt=0, description="A request's body after decompression.")
-    requests: int = Field(default=64, gt=0, description="Telemetry requests under way at once.")
+    requests: int = Field(default=256, gt=0, description="Telemetry requests under way at once.")
     journal_bytes: int = Field(
         default=1 << 30, gt=0, description="The journal on disk, while history is away."
     )

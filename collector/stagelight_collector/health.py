@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stagelight_collector.archive import Archive
     from stagelight_collector.journal import Journal
     from stagelight_collector.pipeline import Pipeline
-    from stagelight_collector.receivers.otlp_http import Counters as ReceiverCounters
+    from stagelight_collector.receivers import ReceiverCounters
     from stagelight_collector.rooms.hub import Hub
     from stagelight_collector.sinks import SinkRunner
 
