@@ -1,0 +1,67 @@
+"""The two export services of OTLP, and what differs between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from stagelight_collector.journal import Signal
+from stagelight_collector.receivers.prescan import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.protobuf.message import Message
+
+    from stagelight_collector.receivers.prescan import Table
+
+ExportRequest = ExportTraceServiceRequest | ExportLogsServiceRequest
+RequestT = TypeVar("RequestT", ExportTraceServiceRequest, ExportLogsServiceRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[RequestT]):
+    """One path under `/v1`."""
+
+    signal: Signal
+    path: str
+    request: type[RequestT]
+    response: type[Message]
+    count: Callable[[RequestT], int]
+    """How many spans or log records a request has."""
+    table: Table
+
+
+def _spans(request: ExportTraceServiceRequest) -> int:
+    return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+
+
+def _log_records(request: ExportLogsServiceRequest) -> int:
+    return sum(len(scope.log_records) for resource in request.resource_logs for scope in resource.scope_logs)
+
+
+TRACES: Final = Service(
+    Signal.TRACES,
+    "/v1/traces",
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+    _spans,
+    table_of(ExportTraceServiceRequest.DESCRIPTOR),
+)
+LOGS: Final = Service(
+    Signal.LOGS,
+    "/v1/logs",
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+    _log_records,
+    table_of(ExportLogsServiceRequest.DESCRIPTOR),
+)
