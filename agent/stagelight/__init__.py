@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = [  # noqa: PLE0604 - all are strings; RUF cannot see lazily made ones
+__all__ = [
     "__version__",
     "configure",
     "current_run_id",

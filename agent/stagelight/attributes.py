@@ -7,7 +7,7 @@ Standard library only.
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from stagelight.conventions import PREFIX
 from stagelight.guard import report
@@ -94,7 +94,7 @@ def _clean_items(items: list[object] | tuple[object, ...]) -> AttributeValue:
     return cleaned  # type: ignore[return-value]  # homogeneous: one primitive type, just checked
 
 
-def clean_attributes(attributes: Mapping[str, object]) -> dict[str, AttributeValue]:
+def clean_attributes(attributes: Mapping[Any, object]) -> dict[str, AttributeValue]:
     """Return the user's attributes for the wire: at most `MOST_ATTRIBUTES`, secrets redacted by key.
 
     Keys under `workflow.` are the agent's own words and are left out.
@@ -103,7 +103,7 @@ def clean_attributes(attributes: Mapping[str, object]) -> dict[str, AttributeVal
     for key, value in attributes.items():
         if len(cleaned) >= MOST_ATTRIBUTES:
             break
-        name = (key if isinstance(key, str) else describe(key))[:_MOST_KEY_CHARACTERS]  # pyright: ignore[reportUnnecessaryIsInstance]  # users pass anything
+        name = (str.__str__(key) if isinstance(key, str) else describe(key))[:_MOST_KEY_CHARACTERS]
         if not name or name.startswith(PREFIX) or value is None:
             continue
         name = name if name.isascii() else name.encode("utf-8", "replace").decode("utf-8")

@@ -6,19 +6,19 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.instrumentation.distro import BaseDistro
-from opentelemetry.sdk._configuration import _OTelSDKConfigurator  # noqa: PLC2701 - made to be subclassed by distros
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # the module is untyped
+from opentelemetry.sdk import _configuration
 
 from stagelight import runtime, settings
 from stagelight.guard import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 
 
-class StagelightDistro(BaseDistro):
+class StagelightDistro(BaseDistro):  # type: ignore[misc]  # as above
     """Sets defaults where the environment is silent."""
 
     def _configure(self, **kwargs: Any) -> None:
@@ -27,7 +27,8 @@ class StagelightDistro(BaseDistro):
             os.environ.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
 
 
-class StagelightConfigurator(_OTelSDKConfigurator):
+# The underscore notwithstanding, it says of itself that distros should subclass it.
+class StagelightConfigurator(_configuration._OTelSDKConfigurator):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     """Sets the SDK up as the environment asks, with the agent's processor in place of the batch processor."""
 
     def _configure(self, **kwargs: Any) -> None:
@@ -35,7 +36,7 @@ class StagelightConfigurator(_OTelSDKConfigurator):
             return
         with guard("configurator"), _hidden(_EXPORTER):
             attributes = dict(runtime.resource().attributes)
-            super()._configure(resource_attributes=attributes, **kwargs)
+            super()._configure(resource_attributes=attributes, **kwargs)  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]  # upstream is untyped here
         with guard("configurator"):
             runtime.configure()
         with guard("program"):
@@ -45,7 +46,7 @@ class StagelightConfigurator(_OTelSDKConfigurator):
 
 
 @contextlib.contextmanager
-def _hidden(name: str) -> Iterator[None]:
+def _hidden(name: str) -> Generator[None]:
     """Hide a variable: the configurator would add a second exporter for the spans that the processor sends."""
     value = os.environ.pop(name, None)
     try:

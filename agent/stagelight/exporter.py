@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 _MOST_OPAQUE_TRIES: Final = 5
@@ -54,10 +55,10 @@ class Outcome:
 DELIVERED: Final = Outcome(verdict=Verdict.DELIVERED)
 
 
-class Channel(Protocol[T]):
+class Channel(Protocol[T_contra]):
     """Somewhere batches of one signal go."""
 
-    def send(self, batch: Sequence[T], timeout: float) -> Outcome:
+    def send(self, batch: Sequence[T_contra], timeout: float) -> Outcome:
         """Send a batch once; `timeout` is seconds."""
         ...
 
@@ -105,7 +106,7 @@ class SingleRequest:
 
     def request(self, method: str, url: str, *, timeout: float | None = None, **rest: Any) -> Any:
         """Send one request; the client is told 200 or 400, and nothing that it would act on."""
-        deadline = min(self.timeout, timeout if timeout else self.timeout)
+        deadline = min(self.timeout, timeout or self.timeout)
         result = self._transport.request(method, url, timeout=deadline, **rest)
         self.outcome = self._judge(result)
         delivered = self.outcome.verdict is Verdict.DELIVERED
@@ -256,7 +257,7 @@ def _named(name: str, signal: str, endpoint: str | None, headers: Mapping[str, s
     found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
     if not found:
         raise MissingExporterError(f"OTEL_{signal.upper()}_EXPORTER={name}", f"opentelemetry-exporter-{name}")
-    return OpaqueChannel(found[0].load()())
+    return OpaqueChannel[Any](found[0].load()())
 
 
 def _setting(signal: str, name: str) -> str:
@@ -294,7 +295,9 @@ def _grpc(signal: str, endpoint: str | None, headers: Mapping[str, str] | None) 
         raise MissingExporterError(
             "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "opentelemetry-exporter-otlp-proto-grpc"
         ) from error
-    return OpaqueChannel(exporter(endpoint=endpoint, headers=tuple(headers.items()) if headers else None))
+    return OpaqueChannel[Any](
+        exporter(endpoint=endpoint, headers=tuple(headers.items()) if headers else None)
+    )
 
 
 def _rejected_spans(body: bytes) -> int:

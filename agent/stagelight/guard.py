@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+D = TypeVar("D")
 
 LOGGER: Final = logging.getLogger("stagelight")
 """Everything the agent has to say goes here, and nothing of it is ever sent to the collector."""
@@ -79,12 +80,12 @@ class guard:  # noqa: N801 - used like a keyword: `with guard("…"):`
         return True
 
 
-def guarded(place: str, default: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def guarded(place: str, default: D) -> Callable[[Callable[P, R]], Callable[P, R | D]]:
     """Make a function return `default` when it raises."""
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: Callable[P, R]) -> Callable[P, R | D]:
         @functools.wraps(function)
-        def contained(*args: P.args, **kwargs: P.kwargs) -> R:
+        def contained(*args: P.args, **kwargs: P.kwargs) -> R | D:
             try:
                 return function(*args, **kwargs)
             except Exception as fault:  # noqa: BLE001 - containing is the point

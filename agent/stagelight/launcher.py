@@ -8,7 +8,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from stagelight import settings
 
@@ -115,7 +115,7 @@ def _patterns(environ: dict[str, str], name: str, file: dict[str, object], key: 
     if name in environ:
         return [*settings.patterns(environ[name])]
     value = file.get(key, [])
-    return [str(part) for part in value] if isinstance(value, list) else []
+    return [str(part) for part in cast("list[object]", value)] if isinstance(value, list) else []
 
 
 def _put(environ: dict[str, str], name: str, value: str) -> None:

@@ -43,7 +43,9 @@ def watch() -> None:
         run = ProgramRun(using)
         run.begin(at_once=bool(steps))
     logs.instrument(os.environ.get(settings.LOG_LEVEL) or "INFO", _nowhere if run is None else run.shown)
-    script.install(lambda module, name: _kind(patched, module, name), run.failed if run is not None else _ignore)
+    script.install(
+        lambda module, name: _kind(patched, module, name), run.failed if run is not None else _ignore
+    )
 
 
 def _kind(patched: functions.Instrumentation, module: str, qualname: str) -> str | None:
@@ -77,7 +79,12 @@ class ProgramRun:
         run_id = f"{span.get_span_context().trace_id:032x}"
         attributes: dict[str, Any] = {WORKFLOW_NAME: name, RUN_ID: run_id}
         self._run = Run(
-            name, span=span, run_id=run_id, workflow=name, start_attributes=attributes, processor=self._using.processor
+            name,
+            span=span,
+            run_id=run_id,
+            workflow=name,
+            start_attributes=attributes,
+            processor=self._using.processor,
         )
         self._using.fallback = self.adopt
         sys.excepthook = _excepthook(sys.excepthook, self.failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import Link, get_current_span, set_span_in_context
@@ -192,7 +192,7 @@ class StepOpener:
         self, using: Runtime, name: str, arguments: tuple[object, ...], keywords: Mapping[str, object]
     ) -> Step:
         context = otel_context.get_current()
-        parent = context.get(KEY)
+        parent = cast("Scope | None", context.get(KEY))
         if parent is None and using.fallback is not None:
             parent, context = _adopted(using.fallback, context)
         before = (
@@ -206,7 +206,7 @@ class StepOpener:
         step.attempt = self._attempt or (1 if before is None else before.attempt + 1)
         if parent is None:
             step.run_id = f"{own.trace_id:032x}"
-            attributes = {RUN_ID: step.run_id}
+            attributes: dict[str, Any] = {RUN_ID: step.run_id}
         else:
             step.run_id = parent.run_id
             step.workflow = parent.workflow

@@ -8,13 +8,36 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 REDACTED: Final = "[redacted]"
 
 _SECRET_WORDS: Final = frozenset(
-    "apikey auth authorization bearer cookie cookies credential credentials csrf cvc cvv jwt passphrase passwd password"
-    " passwords pwd secret secrets ssn token xsrf".split()
+    [
+        "apikey",
+        "auth",
+        "authorization",
+        "bearer",
+        "cookie",
+        "cookies",
+        "credential",
+        "credentials",
+        "csrf",
+        "cvc",
+        "cvv",
+        "jwt",
+        "passphrase",
+        "passwd",
+        "password",
+        "passwords",
+        "pwd",
+        "secret",
+        "secrets",
+        "ssn",
+        "token",
+        "xsrf",
+    ]
 )
 _SECRET_PAIRS: Final = frozenset(
     {
@@ -35,7 +58,7 @@ _RULES: Final = (
     (
         re.compile(
             r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----.{0,8192}?(?:-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z)",
-            re.S,
+            re.DOTALL,
         ),
         REDACTED,
     ),
@@ -66,7 +89,7 @@ def is_secret(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key[:256])]
     return (
         not _SECRET_WORDS.isdisjoint(words)
-        or not _SECRET_PAIRS.isdisjoint(zip(words, words[1:], strict=False))
+        or not _SECRET_PAIRS.isdisjoint(pairwise(words))
         or any(word.endswith(_SECRET_ENDS) for word in words)
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,7 @@ from stagelight.processor import Processor
 from stagelight.records import QuickResource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from stagelight.exporter import Channels
     from stagelight.scope import Scope
@@ -98,7 +99,7 @@ def _set_up(
             active = _runtime(tracer_provider or _provider(service_name), lambda: channels(endpoint, headers))
         except Exception as error:  # noqa: BLE001 - the program goes on without recording
             report("set-up", error)
-            LOGGER.error("stagelight records nothing: %s", error)  # noqa: TRY400 - one line, not a stack
+            LOGGER.error("stagelight records nothing: %s", error)
             return
     threads.instrument()
 
@@ -144,7 +145,7 @@ def resource(service_name: str | None = None) -> Resource:
     return QuickResource(Resource.create(attributes))
 
 
-@guarded("flush", False)  # noqa: FBT003 - what is returned after a fault
+@guarded("flush", False)
 def flush(timeout: float = 5.0) -> bool:
     """Send everything recorded so far; say whether that was done within `timeout` seconds."""
     return active is None or active.processor.force_flush(int(timeout * 1000))
@@ -153,7 +154,7 @@ def flush(timeout: float = 5.0) -> bool:
 @guarded("shutdown", None)
 def shutdown() -> None:
     """Send what is left (at most five seconds) and stop recording until `configure` is called."""
-    global active  # noqa: PLW0603 - one runtime per process
+    global active
     with _lock:
         closing, active = active, None
     if closing is not None:
@@ -170,13 +171,20 @@ def stats() -> Stats:
     return active.processor.stats()
 
 
-def swap(runtime: Runtime | None) -> Runtime | None:
-    """Put another runtime in place and return the one before; for tests."""
-    global active, _is_settled  # noqa: PLW0603 - one runtime per process
+@contextlib.contextmanager
+def replaced(runtime: Runtime | None) -> Generator[None]:
+    """Put another runtime in place inside the block; for tests."""
+    global active, _is_settled
     with _lock:
-        before, active = active, runtime
-        _is_settled = _is_settled or runtime is not None
-    return before
+        before, active, _is_settled = (active, _is_settled), runtime, True
+    threads.instrument()
+    try:
+        yield
+    finally:
+        with _lock:
+            active, _is_settled = before
+        if active is None:
+            threads.uninstrument()
 
 
 def _version() -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 from time import time_ns
 from traceback import TracebackException
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode
@@ -143,10 +144,9 @@ class Scope:
         """Make the scope before this one current again; a token of another task's is let go quietly."""
         token, self._token = self._token, None
         if isinstance(token, contextvars.Token):
-            try:
-                token.var.reset(token)  # pyright: ignore[reportUnknownMemberType]  # OpenTelemetry's own variable
-            except (ValueError, RuntimeError):
-                pass
+            known = cast("contextvars.Token[object]", token)
+            with contextlib.suppress(ValueError, RuntimeError):
+                known.var.reset(known)
         elif token is not None:
             otel_context.detach(token)  # type: ignore[arg-type]  # another runtime context's own kind of token
 
@@ -200,6 +200,7 @@ class Run(Scope):
     def _settle(
         self, error: BaseException | None, arguments: tuple[object, ...], keywords: Mapping[str, object]
     ) -> None:
+        del arguments, keywords
         if self.span.is_recording():
             self.span.set_attribute(
                 STATUS, (RunStatus.COMPLETED if error is None else RunStatus.FAILED).value

@@ -36,7 +36,7 @@ def install(matches: Callable[[str, str], str | None], tell: Callable[[BaseExcep
         matches: Says for a module and a function's qualified name whether it is a `step`, a `workflow` or nothing.
         tell: Called with the error that leaves the script, `SystemExit` included.
     """
-    global _matches, _tell  # noqa: PLW0603 - one script per process
+    global _matches, _tell
     _matches, _tell = matches, tell
     arguments = sys.orig_argv[1:]
     if "-m" in arguments:
@@ -58,7 +58,10 @@ class _ScriptHook:
             if os.path.realpath(path) in self._scripts and Path(path).is_file():
                 self._scripts.clear()
                 source = Path(path).read_bytes()
-                if not source.startswith(_ZIP) and (code := transformed(source, path, "__main__")) is not None:
+                if (
+                    not source.startswith(_ZIP)
+                    and (code := transformed(source, path, "__main__")) is not None
+                ):
                     return _ScriptFinder(path, code)
         raise ImportError(path)
 
@@ -164,13 +167,19 @@ def _framed(body: list[ast.stmt], *, is_file: bool) -> list[ast.stmt]:
     if not rest:
         return body
     first = rest[0]
-    settle = _located(ast.Expr(ast.Call(_call("settle"), [ast.Call(ast.Name("globals", ast.Load()), [], [])], [])), first)
+    settle = _located(
+        ast.Expr(ast.Call(_call("settle"), [ast.Call(ast.Name("globals", ast.Load()), [], [])], [])), first
+    )
     caught = ast.ExceptHandler(
         ast.Name("BaseException", ast.Load()),
         None,
         [ast.Expr(ast.Call(_call("told"), [], [])), ast.Raise()],
     )
-    return [*body[:front], *([settle] if is_file else []), _located(ast.Try(rest, [_located(caught, first)], [], []), first)]
+    return [
+        *body[:front],
+        *([settle] if is_file else []),
+        _located(ast.Try(rest, [_located(caught, first)], [], []), first),
+    ]
 
 
 def _is_future(node: ast.stmt) -> bool:
@@ -178,7 +187,11 @@ def _is_future(node: ast.stmt) -> bool:
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def _call(name: str) -> ast.expr:
@@ -194,9 +207,11 @@ def _call(name: str) -> ast.expr:
 def _located(node: Any, at: ast.stmt) -> Any:
     """Give a made node, and what is in it and was made too, the place of one that was there."""
     for part in ast.walk(node):
-        if hasattr(part, "_attributes") and "lineno" in part._attributes and not hasattr(part, "lineno"):
-            ast.copy_location(part, at)
-            part.end_lineno, part.end_col_offset = at.lineno, at.col_offset  # type: ignore[attr-defined]  # has lineno
+        if isinstance(part, (ast.stmt, ast.expr, ast.keyword, ast.excepthandler)) and not hasattr(
+            part, "lineno"
+        ):
+            part.lineno = part.end_lineno = at.lineno
+            part.col_offset = part.end_col_offset = at.col_offset
     return node
 
 
@@ -231,6 +246,10 @@ def told() -> None:
 
 def without_runner(trace: Any) -> Any:
     """Return a traceback without the frames that running the script through the import system has put in front."""
-    while trace is not None and trace.tb_frame.f_code.co_filename == "<frozen runpy>" and trace.tb_next is not None:
+    while (
+        trace is not None
+        and trace.tb_frame.f_code.co_filename == "<frozen runpy>"
+        and trace.tb_next is not None
+    ):
         trace = trace.tb_next
     return trace

@@ -11,7 +11,7 @@ import sys
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from stagelight.guard import LOGGER
@@ -105,7 +105,7 @@ def config_file(directory: Path | None = None) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         LOGGER.warning("%s is ignored: %s", path, error)
         return {}
-    return table if isinstance(table, dict) else {}
+    return cast("dict[str, Any]", table) if isinstance(table, dict) else {}
 
 
 def script_name(arguments: list[str] | None = None) -> str:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from stagelight.exporter import Verdict
 from stagelight.guard import LOGGER, report
+from stagelight.lines import Line
 from stagelight.scope import Scope
 
 if TYPE_CHECKING:
@@ -263,10 +264,10 @@ class Worker:
         self._confessed = dropped
         self._say("dropped", "%d records were dropped so far; stagelight.stats() says why", dropped)
         first = batch[0]
-        owner = first if isinstance(first, (Scope, ReadableSpan)) else first.scope
-        span = owner.span if isinstance(owner, Scope) else owner
+        owner = first.scope if isinstance(first, Line) else first
+        span: Any = owner.span if isinstance(owner, Scope) else owner
         self._backlog.lend(1)
-        self._send(self._channels.logs, [self._records.heartbeat(dropped, getattr(span, "resource", None))])
+        self._send(self._channels.logs, [self._records.heartbeat(dropped, span.resource)])
 
     def _say(self, topic: str, text: str, *values: object) -> None:
         if topic not in self._said:

@@ -27,9 +27,10 @@ class Opener(Protocol):
 
 def wrap(function: Callable[P, R], opener: Opener) -> Callable[P, R]:
     """Return the function with a scope around every call, or around the life of the generator that it returns."""
-    inner = cast("Callable[..., Any]", function)
-    if isinstance(function, (staticmethod, classmethod)):
-        return cast("Callable[P, R]", type(function)(wrap(function.__func__, opener)))
+    inner = cast("Any", function)
+    if isinstance(inner, (staticmethod, classmethod)):
+        descriptor = cast("Any", inner)
+        return cast("Callable[P, R]", type(descriptor)(wrap(descriptor.__func__, opener)))
     if inspect.iscoroutinefunction(inner):
         wrapper = _coroutine(inner, opener)
     elif inspect.isasyncgenfunction(inner):
@@ -101,7 +102,7 @@ def _generator(function: Callable[..., Any], opener: Opener) -> Callable[..., An
         try:
             with inside:
                 generator = function(*args, **kwargs)
-            result = yield from _Forwarded(generator, inside)
+            result: Any = yield from cast("Generator[Any, Any, Any]", _Forwarded(generator, inside))
         except BaseException as error:
             scope.end(error, args, kwargs)
             raise

@@ -37,7 +37,9 @@ class Pattern:
         """Read `module.path:function`; anything else is said in the log, with what it should be."""
         module, colon, function = text.partition(":")
         if not (module and colon and function):
-            LOGGER.warning("%r names no function: write module.path:function, for example myapp.pipeline:load_*", text)
+            LOGGER.warning(
+                "%r names no function: write module.path:function, for example myapp.pipeline:load_*", text
+            )
             return None
         return cls(module, function, is_workflow)
 

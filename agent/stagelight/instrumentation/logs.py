@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _OWN: Final = ("stagelight", "opentelemetry", "urllib3")
 _OFF: Final = "off"
+_ORIGINAL: Final = "_stagelight_original"
 _installed: list[logging.Handler] = []
 
 
@@ -62,13 +63,13 @@ def _watch(handler: logging.Handler) -> None:
             handler.handle(record)
         original(self, record)
 
-    callHandlers._stagelight_original = original  # type: ignore[attr-defined]  # for `uninstrument`
+    setattr(callHandlers, _ORIGINAL, original)
     logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]  # that is what patching is
 
 
 def uninstrument() -> None:
     """Stop listening, unless somebody else has patched over it since."""
-    original = getattr(logging.Logger.callHandlers, "_stagelight_original", None)
+    original = getattr(logging.Logger.callHandlers, _ORIGINAL, None)
     if original is not None:
         logging.Logger.callHandlers = original  # type: ignore[method-assign]  # as above
         _installed.clear()

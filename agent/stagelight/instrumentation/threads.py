@@ -25,7 +25,7 @@ def instrument() -> None:
     if _originals:
         return
     _originals.update(start=threading.Thread.start, submit=ThreadPoolExecutor.submit)
-    threading.Thread.start = _start(threading.Thread.start)  # type: ignore[method-assign]  # that is what patching is
+    threading.Thread.start = _start(threading.Thread.start)  # type: ignore[method-assign, assignment]  # that is what patching is
     ThreadPoolExecutor.submit = _submit(ThreadPoolExecutor.submit)  # type: ignore[method-assign]  # as above
 
 
