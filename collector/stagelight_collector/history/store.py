@@ -30,6 +30,9 @@ class ClickHouseHistory:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writer = Writer()
+        # chdb goes down with its last handle, and leaves threads and descriptors behind each time: this one, which is
+        # not used after the start, keeps it up while the lanes replace theirs.
+        self._anchor = Lane("anchor", threads=1, connect=partial(engine.connect, database=None, settings={}))
         self._write = Lane("writer", threads=1, connect=partial(self._connect, readonly="0"))
         # 2: reads and settings only, whatever the text of a query says.
         self._read = Lane("reader", threads=READERS, connect=partial(self._connect, readonly="2"))
@@ -44,9 +47,9 @@ class ClickHouseHistory:
         Raises:
             HistoryError: The engine cannot be reached, or its schema is newer.
         """
-        await _create_database(engine)
         history = cls(engine)
         try:
+            await history._anchor.call(partial(schema.create_database, database=engine.database))
             await history._write.call(schema.migrate)
         except BaseException:
             await history.close()
@@ -99,12 +102,4 @@ class ClickHouseHistory:
         """See `History.close`."""
         await self._read.close()
         await self._write.close()
-
-
-async def _create_database(engine: Engine) -> None:
-    """Create the database, through a handle that is not in it yet."""
-    lane = Lane("setup", threads=1, connect=lambda: engine.connect(database=None, settings={}))
-    try:
-        await lane.call(lambda handle: schema.create_database(handle, engine.database))
-    finally:
-        await lane.close()
+        await self._anchor.close()

@@ -1,0 +1,120 @@
+"""The schema: created, opened again, half made, too new."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stagelight.conventions import EventType
+from stagelight.events import Event
+from stagelight_collector.history import HistoryError, open_history, schema
+from stagelight_collector.history.engine import engine_of
+from stagelight_plugins.hookspecs import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from stagelight_collector.history.engine import Handle, Result
+
+EVENT = Event(type=EventType.RUN_STARTED, run_id="r", time=1_764_000_000_000_000_000)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Mortal:
+    """A handle that dies after some statements."""
+
+    def __init__(self, handle: Handle, lives: int) -> None:
+        self._handle = handle
+        self._lives = lives
+
+    def query(self, query: str) -> Result:
+        """Ask."""
+        return self._handle.query(query)
+
+    def command(self, cmd: str, parameters: Mapping[str, Any] | None = None) -> object:
+        """Act, or die."""
+        if self._lives == 0:
+            raise Killed
+        self._lives -= 1
+        return self._handle.command(cmd, parameters)
+
+
+def tables(ask: Callable[[str], Sequence[Sequence[Any]]], database: str) -> list[tuple[str, str]]:
+    rows = ask(
+        "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE '.inner%'"
+    )
+    return sorted((str(name), str(create).replace(database, "")) for name, create in rows)
+
+
+def migrated(engine_path: Path, database: str, lives: Sequence[int]) -> list[tuple[str, str]]:
+    """Migrate a new database, dying after so many statements each time, then to the end; return what there is."""
+    engine = engine_of(f"chdb://{engine_path}", data_dir=engine_path)
+    with ThreadPoolExecutor(1) as thread:
+
+        def work() -> list[tuple[str, str]]:
+            handle = engine.connect(database=None, settings={})
+            schema.create_database(handle, database)
+            handle.close()
+            handle = engine.connect(database=database, settings={})
+            for count in lives:
+                with pytest.raises(Killed):
+                    schema.migrate(Mortal(handle, count))  # type: ignore[arg-type] - all that migrate uses
+            schema.migrate(handle)
+            found = tables(lambda sql: handle.query(sql).result_rows, database)
+            handle.close()
+            return found
+
+        return thread.submit(work).result()
+
+
+def test_a_start_killed_at_any_statement_is_finished_by_the_next(engine_path: Path) -> None:
+    whole = migrated(engine_path, "whole", [])
+    statements = 2 + len(schema.MIGRATIONS[0]())
+    assert migrated(engine_path, "staggering", range(statements)) == whole
+    for lives in (1, statements // 2, statements - 1):
+        assert migrated(engine_path, f"killed_{lives}", [lives]) == whole
+
+
+async def test_an_existing_directory_opens_again_with_what_is_in_it(dsn: str, engine_path: Path) -> None:
+    for number in range(3):
+        history = await open_history(dsn, data_dir=engine_path)
+        await history.insert(Batch(seq=1, events=[EVENT]), "token")
+        assert len((await history.run_events("r")).items) == 1, number
+        await history.close()
+
+
+async def test_a_newer_schema_is_refused_in_one_line(
+    dsn: str, engine_path: Path, ask: Callable[..., Sequence[Sequence[Any]]]
+) -> None:
+    history = await open_history(dsn, data_dir=engine_path)
+    await history.insert(Batch(seq=1, events=[EVENT]), "token")
+    await history.close()
+    ask("INSERT INTO stagelight_schema (Version) SELECT 99")
+    with pytest.raises(
+        HistoryError, match=r"^history has schema 99 and this collector knows 1; upgrade stagelight .*$"
+    ):
+        await open_history(dsn, data_dir=engine_path)
+    assert ask("SELECT count() FROM stagelight_events") == [(1,)]
+
+
+async def test_a_migration_runs_once_and_in_order(
+    dsn: str, engine_path: Path, ask: Callable[..., Sequence[Sequence[Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await open_history(dsn, data_dir=engine_path)).close()
+    later = (
+        *schema.MIGRATIONS,
+        lambda: ["CREATE TABLE later (a UInt8) ENGINE = MergeTree ORDER BY a"],
+        lambda: ["ALTER TABLE later ADD COLUMN b UInt8"],
+    )
+    monkeypatch.setattr(schema, "MIGRATIONS", later)
+    monkeypatch.setattr(schema, "VERSION", 3)
+    for _ in range(2):
+        await (await open_history(dsn, data_dir=engine_path)).close()
+    assert ask("SELECT a, b FROM later") == []
+    assert ask("SELECT Version FROM stagelight_schema ORDER BY Version") == [(1,), (2,), (3,)]
