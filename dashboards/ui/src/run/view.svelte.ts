@@ -19,6 +19,11 @@ export class TimelineView {
   constructor(readonly room: RunRoom) {}
 
   readonly running = $derived.by(() => this.room.run !== null && !hasEnded(this.room.run.status));
+  /** Until when what has not ended is drawn: now, or the end of the run. */
+  readonly now = $derived.by(() => {
+    void this.room.version;
+    return this.running ? clock.fine : (this.room.run?.ended_ms ?? endOf(this.room));
+  });
   readonly rows: readonly Row[] = $derived.by(() => {
     void this.room.shape;
     return this.room.tree.rows(this.collapsed);

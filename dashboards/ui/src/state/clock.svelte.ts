@@ -9,7 +9,11 @@ class Clock {
   /** Moves ten times a second while somebody watches something grow; every second where motion is unwelcome. */
   fine = $state(Date.now());
 
+  /** This browser's own time, every second, also while the collector's is held. */
+  beat = $state(Date.now());
+
   #skewMs = 0;
+  #heldAt: number | null = null;
   #watchers = 0;
   #frame = 0;
 
@@ -19,7 +23,13 @@ class Clock {
 
   /** The collector's time: running bars must not depend on how this browser's clock is set. */
   now(): number {
-    return Date.now() + this.#skewMs;
+    return this.#heldAt ?? Date.now() + this.#skewMs;
+  }
+
+  /** Stop, or go on: what runs must not seem to go on while nobody tells whether it does. */
+  hold(held: boolean): void {
+    if (!held) this.#heldAt = null;
+    else this.#heldAt ??= this.now();
   }
 
   /** Learn the collector's clock from the `Date` header of an answer that has just arrived. */
@@ -39,6 +49,7 @@ class Clock {
   }
 
   #tick(): void {
+    this.beat = Date.now();
     this.second = this.now();
     this.fine = this.second;
   }

@@ -14,6 +14,8 @@ class Page {
   connection: Connection = $state.raw({ state: 'connecting' });
   room: RunRoom | null = $state.raw(null);
   readonly lobby = new LobbyRoom();
+  /** Whether what is shown may be out of date. */
+  readonly stale = $derived(this.connection.state === 'reconnecting' || this.connection.state === 'gone');
 
   #feed: Feed | null = null;
 
@@ -30,11 +32,16 @@ class Page {
     this.#feed?.retry();
   }
 
+  #connected(connection: Connection): void {
+    this.connection = connection;
+    clock.hold(this.stale);
+  }
+
   /** Join the room; returns how to leave it. A page put aside by the browser ("back") holds no connection. */
   #open(name: string, room: LobbyRoom | RunRoom): () => void {
     const open = () => {
       this.#feed = new Feed(feedAddress([name]), {
-        connection: (connection) => (this.connection = connection),
+        connection: (connection) => this.#connected(connection),
         date: (header) => clock.learn(header),
         message: (type: string, data: FeedData) => room.take(type, data),
         complete: () => room instanceof RunRoom && room.complete(),

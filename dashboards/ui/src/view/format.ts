@@ -1,3 +1,5 @@
+import type { Progress } from '../model';
+
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -61,9 +63,16 @@ export function count(value: number): string {
   return countFormat.format(value);
 }
 
-/** The first eight characters: enough to tell runs apart by eye; copying gives all of it. */
+/** The start of a random id: enough to tell runs apart by eye; copying gives all of it. Chosen names stay readable. */
 export function shortId(id: string): string {
-  return id.length > 12 ? id.slice(0, 8) : id;
+  if (/^[0-9a-f-]{16,}$/i.test(id)) return id.slice(0, 8);
+  return id.length > 24 ? `${id.slice(0, 23)}…` : id;
+}
+
+/** How far it has come: `3 / 8 creating workspace`. */
+export function progressText({ current, total, message }: Progress): string {
+  const numbers = [current, total].filter((each) => each !== null).map(count);
+  return [numbers.join(' / '), message].filter(Boolean).join(' ');
 }
 
 /** An attribute's value as text: strings as they are, the rest as JSON. */

@@ -20,7 +20,14 @@ const LOOKS: Readonly<Record<Status, StatusLook>> = {
   skipped: { word: 'Skipped', icon: 'skipped', tone: 'quiet' },
 };
 
-/** How a status looks; one that this page is too old to know is shown by its own word. */
-export function lookOf(status: Status): StatusLook {
-  return LOOKS[status] ?? { word: status, icon: 'pending', tone: 'quiet' };
+/** What a run left behind that has itself ended: nobody will tell how these went on. */
+const LEFT: Partial<Record<Status, StatusLook>> = {
+  running: { word: 'Did not end', icon: 'pending', tone: 'quiet' },
+  waiting: { word: 'Did not end', icon: 'pending', tone: 'quiet' },
+  pending: { word: 'Did not start', icon: 'pending', tone: 'quiet' },
+};
+
+/** How a status looks, in a run that is over or not; one that this page is too old to know is shown by its own word. */
+export function lookOf(status: Status, over = false): StatusLook {
+  return (over && LEFT[status]) || LOOKS[status] || { word: status, icon: 'pending', tone: 'quiet' };
 }
