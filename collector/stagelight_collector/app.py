@@ -259,7 +259,7 @@ class Collector:
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[problem.middleware])
-        security.install(app, security.Policy(frozenset(self.settings.allowed_hosts)))
+        security.install(app, security.Policy(security.LOOPBACK_HOSTS | set(self.settings.allowed_hosts)))
         for _, routes in self.plugins.call("register_routes", collector=self):
             app.add_routes(routes)
         return app

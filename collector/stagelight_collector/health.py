@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NEARLY_FULL: Final = 0.9
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Health(MetricsCollector):
     """Reads the counters of every part when asked; keeps none itself."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +9,7 @@ from aiohttp import web
 
 from stagelight.conventions import RunStatus, StepStatus
 from stagelight_collector.api.problem import Problem
+from stagelight_collector.encoding import encode
 from stagelight_collector.history import BadCursor, RunFilter
 from stagelight_collector.rooms import view
 
@@ -24,8 +24,8 @@ MAX_PAGE: Final = 500
 
 
 def reply(data: Any) -> web.Response:
-    """Return data as JSON; text that UTF-8 cannot carry stays escaped."""
-    return web.Response(text=json.dumps(data, default=str), content_type="application/json")
+    """Return data as JSON."""
+    return web.Response(body=encode(data), content_type="application/json")
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class RunsApi:
         room = await self.hub.find(_run_id(request))
         if room is None:
             raise _unknown(request)
-        return web.Response(text=room.snapshot(), content_type="application/json")
+        return web.Response(body=room.snapshot(), content_type="application/json")
 
     async def events(self, request: web.Request) -> web.Response:
         """Return what happened in a run, in order of time."""

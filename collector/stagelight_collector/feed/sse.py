@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from stagelight_collector.api.problem import Problem
+from stagelight_collector.encoding import encode
 from stagelight_collector.rooms.channel import Message
 from stagelight_collector.rooms.hub import LOBBY, TooManyViewers
-from stagelight_collector.rooms.room import encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ class Feed:
             raise Problem(503, str(error), "Try again.", retry_after=5) from error
         # From here to the snapshot nothing is awaited: what comes after it is in the viewer's queue.
         first = hub.snapshots(names) if missed is None else [m for m in missed if viewer.wants(m)]
-        first += [Message(hub.seq, "gone", f'{{"room":{encode(n)},"run_id":{encode(n)}}}') for n in unknown]
+        first += [Message(hub.seq, "gone", encode({"room": n, "run_id": n})) for n in unknown]
         try:
             await response.prepare(request)
             await self._pump(_Line(response, hub.epoch), viewer, names, first)
@@ -108,7 +108,7 @@ class Feed:
             messages = viewer.take()
             if viewer.lagged:
                 viewer.lagged = False
-                resets = [Message(hub.seq, "reset", f'{{"room":{encode(name)}}}') for name in names]
+                resets = [Message(hub.seq, "reset", encode({"room": name})) for name in names]
                 messages = [*resets, *hub.snapshots(names)]
             await line.send(messages)
         await line.send(viewer.take())
@@ -123,11 +123,12 @@ class _Line:
 
     async def send(self, messages: Sequence[Message]) -> None:
         if messages:
-            await self.write("".join(map(self._frame, messages)).encode())
+            await self.write(b"".join(map(self._frame, messages)))
 
     async def write(self, data: bytes) -> None:
         async with asyncio.timeout(WRITE_SECONDS):
             await self.response.write(data)
 
-    def _frame(self, message: Message) -> str:
-        return f"id: {self.epoch}-{message.seq}\nevent: {message.type}\ndata: {message.data}\n\n"
+    def _frame(self, message: Message) -> bytes:
+        head = f"id: {self.epoch}-{message.seq}\nevent: {message.type}\ndata: "
+        return b"%b%b\n\n" % (head.encode(), message.data)

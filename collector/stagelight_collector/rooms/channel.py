@@ -31,7 +31,7 @@ class Message:
 
     seq: int
     type: str
-    data: str
+    data: bytes
     """One line of JSON."""
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight.conventions import EventType
+from stagelight_collector.encoding import encode
 from stagelight_collector.rooms import view
 from stagelight_collector.rooms.channel import Channel, Message, Viewer
-from stagelight_collector.rooms.room import Room, encode
+from stagelight_collector.rooms.room import Room
 from stagelight_collector.rooms.state import Run
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Hub:
             self._cold.add(run_id)
         return room
 
-    def _publish(self, channel: Channel, kind: str, data: str) -> None:
+    def _publish(self, channel: Channel, kind: str, data: bytes) -> None:
         self.seq += 1
         self.counters.messages += 1
         channel.publish(Message(self.seq, kind, data))
@@ -134,7 +135,7 @@ class Hub:
         self._dirty.discard(room.run.id)
         if not self._enlist(summary):
             return
-        self._publish(self.lobby, "run", f'{{"room":"lobby","run":{encode(summary)}}}')
+        self._publish(self.lobby, "run", encode({"room": LOBBY, "run": summary}))
 
     def _enlist(self, summary: dict[str, Any]) -> bool:
         run_id = summary["id"]
@@ -143,7 +144,7 @@ class Hub:
             if _age(oldest) >= _age(summary):
                 return False
             del self._listed[oldest["id"]]
-            self._publish(self.lobby, "gone", f'{{"room":"lobby","run_id":{encode(oldest["id"])}}}')
+            self._publish(self.lobby, "gone", encode({"room": LOBBY, "run_id": oldest["id"]}))
         self._listed[run_id] = summary
         return True
 
@@ -183,7 +184,7 @@ class Hub:
                 self._reset(room)
 
     def _reset(self, room: Room) -> None:
-        self._publish(room.channel, "reset", f'{{"room":{encode(room.run.id)}}}')
+        self._publish(room.channel, "reset", encode({"room": room.run.id}))
         self._publish(room.channel, "snapshot", room.snapshot())
 
     async def find(self, run_id: str) -> Room | None:
@@ -253,9 +254,9 @@ class Hub:
         """Return the whole state of each room, as of now."""
         return [Message(self.seq, "snapshot", self._snapshot(name)) for name in names]
 
-    def _snapshot(self, name: str) -> str:
+    def _snapshot(self, name: str) -> bytes:
         if name == LOBBY:
-            return f'{{"room":"lobby","runs":{encode(self.runs())}}}'
+            return encode({"room": LOBBY, "runs": self.runs()})
         room = self.rooms.get(name)
         return room.snapshot() if room else encode({"room": name, **view.snapshot(Run(name))})
 
@@ -271,7 +272,7 @@ class Hub:
     def close(self) -> None:
         """Tell every viewer that the collector goes down. Safe twice."""
         self.closing = True
-        message = Message(self.seq, "restarting", "{}")
+        message = Message(self.seq, "restarting", b"{}")
         for viewer in self.viewers:
             viewer.push(message)
             viewer.wake()

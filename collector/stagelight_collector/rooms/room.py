@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from stagelight_collector.encoding import encode
 from stagelight_collector.rooms import view
 from stagelight_collector.rooms.channel import Channel
 
 if TYPE_CHECKING:
     from stagelight.events import Event
     from stagelight_collector.rooms.state import Change, Run, Step
-
-
-def encode(data: Any) -> str:
-    """Return one line of JSON. Text that UTF-8 cannot carry (lone surrogates) stays escaped."""
-    return json.dumps(data, separators=(",", ":"), default=str)
 
 
 @dataclass(slots=True)
@@ -31,7 +26,7 @@ class Room:
     """When the last event came, in seconds of the hub's clock."""
     watched: float = float("-inf")
     """When the last viewer left."""
-    _steps: dict[str, str] = field(default_factory=dict[str, str])
+    _steps: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def apply(self, event: Event) -> Change:
         """Take an event; return what changed."""
@@ -40,25 +35,27 @@ class Room:
             self._steps.pop(change.step.id, None)
         return change
 
-    def describe(self, event: Event, change: Change) -> str:
+    def describe(self, event: Event, change: Change) -> bytes:
         """Return the message of an event: what happened, and the new state of what it happened to."""
-        return (
-            f'{{"room":{encode(self.run.id)},"run":{encode(view.run_view(self.run))},'
-            f'"step":{self._step(change.step) if change.step else "null"},'
-            f'"log":{encode(view.log_view(change.log)) if change.log else "null"},'
-            f'"event":{encode(event.to_dict())}}}'
+        return b'{"room":%b,"run":%b,"step":%b,"log":%b,"event":%b}' % (
+            encode(self.run.id),
+            encode(view.run_view(self.run)),
+            self._step(change.step) if change.step else b"null",
+            encode(view.log_view(change.log)) if change.log else b"null",
+            encode(event.to_dict()),
         )
 
-    def snapshot(self) -> str:
+    def snapshot(self) -> bytes:
         """Return the whole state as one message. Unchanged steps are not encoded again."""
-        steps = ",".join(self._step(step) for step in view.in_order(self.run.steps))
-        logs = encode([view.log_view(line) for line in self.run.logs])
-        return (
-            f'{{"room":{encode(self.run.id)},"run":{encode(view.run_view(self.run))},"steps":[{steps}],'
-            f'"logs":{logs},"truncated":{encode(view.truncated_view(self.run))}}}'
+        return b'{"room":%b,"run":%b,"steps":[%b],"logs":%b,"truncated":%b}' % (
+            encode(self.run.id),
+            encode(view.run_view(self.run)),
+            b",".join(map(self._step, view.in_order(self.run.steps))),
+            encode([view.log_view(line) for line in self.run.logs]),
+            encode(view.truncated_view(self.run)),
         )
 
-    def _step(self, step: Step) -> str:
+    def _step(self, step: Step) -> bytes:
         encoded = self._steps.get(step.id)
         if encoded is None:
             encoded = self._steps[step.id] = encode(view.step_view(step))

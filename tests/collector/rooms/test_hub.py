@@ -129,7 +129,7 @@ def test_a_slow_viewer_loses_its_queue_and_nobody_elses() -> None:
     slow, quick = Viewer(capacity=2), Viewer(capacity=2)
     for seq in range(4):
         for viewer in (slow, quick):
-            viewer.push(Message(seq, "log", "{}"))
+            viewer.push(Message(seq, "log", b"{}"))
         quick.take()
 
     assert slow.lagged
@@ -140,7 +140,7 @@ def test_a_slow_viewer_loses_its_queue_and_nobody_elses() -> None:
 def test_a_filter_never_hides_how_a_run_ends() -> None:
     viewer = Viewer(types=frozenset({"step_failed"}))
     for kind in ("step_started", "step_failed", "run_failed", "reset"):
-        viewer.push(Message(1, kind, "{}"))
+        viewer.push(Message(1, kind, b"{}"))
 
     assert types(viewer.take()) == ["step_failed", "run_failed", "reset"]
 
@@ -169,7 +169,9 @@ async def test_a_room_opened_in_the_middle_is_completed_from_history(hub: Hub, p
 async def test_ended_rooms_leave_first_and_watched_ones_stay(hub: Hub) -> None:
     await hub.write([event(T.RUN_STARTED, "watched"), event(T.RUN_COMPLETED, "watched", 2)])
     viewer = hub.join(["watched"])
-    await hub.write([event(T.RUN_STARTED, "running"), event(T.RUN_STARTED, "done"), event(T.RUN_FAILED, "done", 3)])
+    await hub.write(
+        [event(T.RUN_STARTED, "running"), event(T.RUN_STARTED, "done"), event(T.RUN_FAILED, "done", 3)]
+    )
     await hub.write([event(T.RUN_STARTED, "new")])
 
     assert set(hub.rooms) == {"watched", "running", "new"}
