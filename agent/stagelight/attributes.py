@@ -51,6 +51,12 @@ def bounded_text(value: str) -> str:
     return redact(value)
 
 
+def name_text(name: object) -> str:
+    """Return a name that fits on the wire: at most 256 characters, all of which UTF-8 can say."""
+    text = str.__str__(name) if isinstance(name, str) else describe(name)
+    return (text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8"))[:_MOST_KEY_CHARACTERS]
+
+
 def describe(value: object) -> str:
     """Return a bounded `repr` of anything; of an object that refuses, its type."""
     try:
@@ -103,9 +109,8 @@ def clean_attributes(attributes: Mapping[Any, object]) -> dict[str, AttributeVal
     for key, value in attributes.items():
         if len(cleaned) >= MOST_ATTRIBUTES:
             break
-        name = (str.__str__(key) if isinstance(key, str) else describe(key))[:_MOST_KEY_CHARACTERS]
+        name = name_text(key)
         if not name or name.startswith(PREFIX) or value is None:
             continue
-        name = name if name.isascii() else name.encode("utf-8", "replace").decode("utf-8")
         cleaned[name] = REDACTED if is_secret(name) else clean(value)
     return cleaned

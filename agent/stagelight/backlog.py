@@ -51,6 +51,7 @@ class Backlog:
         self._produced = 0
         self._delivered = 0
         self._taken = 0
+        self._removed = 0
         self._dropped: dict[str, int] = {}
         self._refusals = 0
         self._is_abandoned = False
@@ -78,6 +79,7 @@ class Backlog:
             if freed := len(self._queue) - len(kept):
                 self._drop("queue_full" if is_expendable is _is_line else "superseded", freed)
                 self._queue = kept
+                self._removed += freed
                 self._refusals = 0
                 return True
         return False
@@ -87,6 +89,7 @@ class Backlog:
         with self._lock:
             count = min(most, len(self._queue))
             self._taken += count
+            self._removed += count
             return [self._queue.popleft() for _ in range(count)]
 
     def lend(self, count: int) -> None:
@@ -110,6 +113,7 @@ class Backlog:
         """Drop all that is queued or taken; return how many items that were."""
         with self._lock:
             count = len(self._queue) + self._taken
+            self._removed += len(self._queue)
             self._queue.clear()
             self._taken = 0
             self._is_abandoned = True
@@ -124,13 +128,18 @@ class Backlog:
     def wait_until_settled(self, timeout: float) -> bool:
         """Wait until everything that is here now was delivered or dropped; `timeout` is seconds."""
         with self._lock:
-            target = self._produced
-            return self._settled.wait_for(lambda: self._delivered + self.dropped >= target, timeout)
+            target = self._removed + len(self._queue)
+            return self._settled.wait_for(lambda: self._removed - self._taken >= target, timeout)
 
     @property
     def dropped(self) -> int:
         """How many items were dropped, for whatever reason."""
         return sum(self._dropped.values())
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether anything was dropped because the queue was full."""
+        return "queue_full" in self._dropped
 
     @property
     def is_empty(self) -> bool:

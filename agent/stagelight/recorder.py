@@ -95,7 +95,11 @@ class _Memory:
 class Recorder:
     """What was recorded so far. Every property waits for what is on its way."""
 
-    def __init__(self, processor: Processor, spans: _Memory, logs: _Memory) -> None:
+    def __init__(
+        self, tracer_provider: TracerProvider, processor: Processor, spans: _Memory, logs: _Memory
+    ) -> None:
+        self.tracer_provider = tracer_provider
+        """Spans that others make through it are recorded too."""
         self._processor = processor
         self._spans = spans
         self._logs = logs
@@ -143,7 +147,7 @@ def recording() -> Generator[Recorder]:
     tracer = provider.get_tracer(SCOPE_NAME, schema_url=SCHEMA_URL)
     with runtime.replaced(runtime.Runtime(tracer, processor)):
         try:
-            yield Recorder(processor, spans, logs)
+            yield Recorder(provider, processor, spans, logs)
         finally:
             provider.shutdown()
 

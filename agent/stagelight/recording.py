@@ -9,6 +9,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import Link, get_current_span, set_span_in_context
 
 from stagelight import runtime
+from stagelight.attributes import name_text
 from stagelight.conventions import (
     PARENT_RUN_ID,
     PARENT_STEP_ID,
@@ -35,7 +36,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FUNCTION: Final = "code.function.name"
-_MOST_NAME_CHARACTERS: Final = 256
 _NOTHING: Final[Mapping[str, object]] = {}
 
 
@@ -47,7 +47,7 @@ class WorkflowOpener:
     def __init__(
         self, name: str | None = None, *, run_id: str | Callable[..., str] | None = None, function: str = ""
     ) -> None:
-        self._name = name
+        self._name = None if name is None else name_text(name)
         self._run_id = run_id
         self._function = function
         self._open: Run | None = None
@@ -87,7 +87,7 @@ class WorkflowOpener:
         try:
             using = runtime.active or runtime.use()
             if using is not None:
-                return self._begin(using, name[:_MOST_NAME_CHARACTERS], arguments, keywords)
+                return self._begin(using, name, arguments, keywords)
         except Exception as fault:  # noqa: BLE001 - the host goes on unrecorded
             report("workflow", fault)
         return Run(name)
@@ -101,7 +101,7 @@ class WorkflowOpener:
         span = using.tracer.start_span(name, context)
         chosen = self._run_id(*arguments, **keywords) if callable(self._run_id) else self._run_id
         if chosen:
-            run_id = str(chosen)[:_MOST_NAME_CHARACTERS]
+            run_id = name_text(chosen)
         elif outer.is_valid:
             run_id = secrets.token_hex(16)
         else:
@@ -139,7 +139,7 @@ class StepOpener:
         attempt: int | None = None,
         function: str = "",
     ) -> None:
-        self._name = name
+        self._name = None if name is None else name_text(name)
         self._kind = kind
         self._attempt = attempt
         self._static: dict[str, Any] | None = {FUNCTION: function} if function else None
@@ -183,7 +183,7 @@ class StepOpener:
         try:
             using = runtime.active or runtime.use()
             if using is not None:
-                return self._begin(using, name[:_MOST_NAME_CHARACTERS], arguments, keywords)
+                return self._begin(using, name, arguments, keywords)
         except Exception as fault:  # noqa: BLE001 - the host goes on unrecorded
             report("step", fault)
         return _inert(name)

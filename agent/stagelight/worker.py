@@ -69,6 +69,7 @@ class Worker:
         self._deadline = float("inf")
         self._has_reached = False
         self._is_failing = False
+        self._is_heard = False
         self._confessed = 0
         self._said: set[str] = set()
 
@@ -140,6 +141,8 @@ class Worker:
     def _guarded_turn(self) -> None:
         try:
             self._turn()
+            if self._backlog.overflowed:
+                self._say("full", "the queue is full, so records are dropped; stagelight.stats() counts them")
         except Exception as fault:  # noqa: BLE001 - the thread must outlive whatever happens in it
             report("worker", fault)
             self._closing.wait(0.05)
@@ -197,7 +200,7 @@ class Worker:
             return
         delay = self._limits.first_retry
         while (outcome := self._try(channel, items)).verdict is Verdict.RETRY:
-            self._is_failing = True
+            self._is_failing, self._is_heard = True, False
             if self._gives_up():
                 self._backlog.settle(dropped=len(items), reason="exit")
                 return
@@ -238,6 +241,7 @@ class Worker:
         if outcome.verdict is Verdict.DELIVERED:
             self._has_reached = True
             self._is_failing = False
+            self._is_heard = True
             self._said.discard("unreachable")
             refused = min(outcome.rejected, len(items))
             self._backlog.settle(delivered=len(items) - refused, dropped=refused, reason="rejected")
@@ -248,21 +252,16 @@ class Worker:
             self._send(channel, items[:middle])
             self._send(channel, items[middle:])
         else:
+            self._is_heard = False
             self._backlog.settle(dropped=len(items), reason="rejected")
             self._say("rejected", "%d records were refused for good: %s", len(items), outcome.reason)
 
     def _confess(self, batch: Sequence[Item]) -> None:
         """Tell the collector how much was dropped, once it listens again."""
         dropped = self._backlog.dropped
-        if (
-            dropped <= self._confessed
-            or self._is_failing
-            or self._channels is None
-            or self._channels.logs is None
-        ):
+        if dropped <= self._confessed or not self._is_heard or self._channels is None or self._channels.logs is None:
             return
         self._confessed = dropped
-        self._say("dropped", "%d records were dropped so far; stagelight.stats() says why", dropped)
         first = batch[0]
         owner = first.scope if isinstance(first, Line) else first
         span: Any = owner.span if isinstance(owner, Scope) else owner
