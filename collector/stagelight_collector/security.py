@@ -108,8 +108,11 @@ def _is_ours(host: str, request: web.Request, policy: Policy) -> bool:
 
 
 def _bound_port(request: web.Request) -> str:
-    address = request.get_extra_info("sockname")
-    return str(address[1]) if isinstance(address, tuple) else ""
+    match request.get_extra_info("sockname"):
+        case (_, int(port), *_):
+            return str(port)
+        case _:
+            return ""
 
 
 def _origin_refusal(request: web.Request, policy: Policy) -> web.Response | None:

@@ -36,7 +36,7 @@ _THREADS: Final = 2
 class Ingest(Protocol):
     """What happens to an accepted request; when it returns, the sender is told that its data is safe."""
 
-    async def __call__(self, signal: Signal, body: bytes, request: ExportRequest) -> None:
+    async def __call__(self, signal: Signal, body: bytes, request: ExportRequest, /) -> None:
         """Store and pass on.
 
         Args:
