@@ -70,7 +70,7 @@ class PortTaken(Exception):
         self.port = port
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RoutesPlugin:
     """A part of the collector that gives routes through the same hook as any plugin."""
 

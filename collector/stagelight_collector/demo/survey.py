@@ -10,7 +10,6 @@ Nothing here knows of the collector; without one it runs just the same: `python 
 from __future__ import annotations
 
 import ast
-import contextvars
 import hashlib
 import json
 import os
@@ -19,9 +18,10 @@ import statistics
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections import defaultdict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,8 +70,10 @@ def survey(output: Path, library: Path) -> Path:
     figures = measure(findings)
     duplicates = find_duplicates(findings)
     stagelight.set(files=figures["files"], functions=figures["functions"])
+    writing = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        indexing: Future[int] = pool.submit(contextvars.copy_context().run, index_names, output, findings)
+        indexing = pool.submit(index_names, output, findings, writing)
+        writing.wait()
         report = publish(output, figures, duplicates)
         indexing.result()
     return report
@@ -84,7 +86,7 @@ def scan(library: Path) -> dict[str, list[Path]]:
     for path in sorted(library.rglob("*.py")):
         parts = path.relative_to(library).parts
         if not LEFT_OUT.intersection(parts):
-            packages[parts[0].removesuffix(".py") if len(parts) > 1 else "single modules"].append(path)
+            packages[parts[0] if len(parts) > 1 else f"modules {parts[0][0].lower()}"].append(path)
     stagelight.set(packages=len(packages), files=sum(map(len, packages.values())))
     return dict(packages)
 
@@ -162,9 +164,9 @@ def find_duplicates(findings: list[Findings]) -> list[list[str]]:
 
 
 @stagelight.workflow(name="index of names")
-def index_names(output: Path, findings: list[Findings]) -> int:
-    """Write where each name is defined; hold the lock meanwhile."""
-    with lock(output), stagelight.step("write index"):
+def index_names(output: Path, findings: list[Findings], writing: threading.Event) -> int:
+    """Write where each name is defined; hold the lock meanwhile, and say when it is held."""
+    with lock(output, writing), stagelight.step("write index"):
         names: dict[str, list[str]] = defaultdict(list)
         for done, found in enumerate(findings, 1):
             for function in found.functions:
@@ -192,10 +194,12 @@ def write_report(output: Path, figures: dict[str, float], duplicates: list[list[
 
 
 @contextmanager
-def lock(output: Path) -> Iterator[None]:
-    """Hold the output directory for one writer."""
+def lock(output: Path, held: threading.Event | None = None) -> Iterator[None]:
+    """Hold the output directory for one writer; FileExistsError while another holds it."""
     path = output / "lock"
     os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    if held is not None:
+        held.set()
     try:
         yield
     finally:
