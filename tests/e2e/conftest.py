@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
 PATIENCE_SECONDS: Final = 60.0
 
@@ -68,24 +71,27 @@ class CollectorProcess:
             "print(json.dumps([list(row) for row in client.query(sys.argv[2]).result_rows], default=str))\n"
         )
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script, str(self.data_dir / "history"), query, stdout=asyncio.subprocess.PIPE
+            sys.executable,
+            "-c",
+            script,
+            str(self.data_dir / "history"),
+            query,
+            stdout=asyncio.subprocess.PIPE,
         )
         output, _ = await process.communicate()
         assert process.returncode == 0
-        import json  # noqa: PLC0415
-
         return list(json.loads(output))
 
 
 @pytest.fixture
-async def new_collector(tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[CollectorProcess]]]:
+async def new_collector(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Callable[[], Awaitable[CollectorProcess]]]:
     """Start collectors; kill what is left at the end."""
     async with AsyncExitStack() as stack:
 
         async def make() -> CollectorProcess:
-            folder = tmp_path / f"collector-{len(list(tmp_path.iterdir()))}"
-            folder.mkdir()
-            collector = CollectorProcess(folder)
+            collector = CollectorProcess(tmp_path_factory.mktemp("collector"))
             await collector.start()
             stack.push_async_callback(collector.kill)
             return collector

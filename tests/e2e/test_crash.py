@@ -29,11 +29,30 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(400)]
 
 
 @dataclass
+class Tally:
+    """How many requests have been acknowledged, over all senders."""
+
+    count: int = 0
+    _goals: dict[int, asyncio.Event] = field(default_factory=dict[int, asyncio.Event])
+
+    def add(self) -> None:
+        """Count one."""
+        self.count += 1
+        if goal := self._goals.pop(self.count, None):
+            goal.set()
+
+    async def more(self, requests: int) -> None:
+        """Return when so many more have been acknowledged."""
+        await self._goals.setdefault(self.count + requests, asyncio.Event()).wait()
+
+
+@dataclass
 class Sender:
     """Sends requests one after the other, each again with the same bytes until it is acknowledged."""
 
     collector: CollectorProcess
     session: aiohttp.ClientSession
+    tally: Tally
     run_id: str
     acknowledged: set[str] = field(default_factory=set[str])
     again: int = 0
@@ -49,22 +68,19 @@ class Sender:
                 self.again += 1
                 await self.collector.ready.wait()
             self.acknowledged |= ids
+            self.tally.add()
 
     async def _post(self, body: bytes) -> bool:
         headers = {"Content-Type": "application/x-protobuf"}
         with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
             async with self.session.post(
-                f"{self.collector.url}/v1/traces", data=body, headers=headers, timeout=aiohttp.ClientTimeout(10)
+                f"{self.collector.url}/v1/traces",
+                data=body,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(10),
             ) as response:
                 return response.status == 200
         return False
-
-
-async def acknowledged_more(senders: list[Sender], spans: int) -> None:
-    """Return when so many more spans have been acknowledged."""
-    goal = sum(len(sender.acknowledged) for sender in senders) + spans
-    while sum(len(sender.acknowledged) for sender in senders) < goal:
-        await asyncio.sleep(0)
 
 
 def request(run_id: str, number: int) -> tuple[bytes, set[str]]:
@@ -76,7 +92,12 @@ def request(run_id: str, number: int) -> tuple[bytes, set[str]]:
         span_id = os.urandom(8)
         ids.add(span_id.hex())
         start = 1_790_000_000_000_000_000 + number * 1_000_000 + index
-        attributes = {c.RUN_ID: run_id, c.WORKFLOW_NAME: "crash", c.STEP_NAME: "step", c.STEP_ID: span_id.hex()}
+        attributes = {
+            c.RUN_ID: run_id,
+            c.WORKFLOW_NAME: "crash",
+            c.STEP_NAME: "step",
+            c.STEP_ID: span_id.hex(),
+        }
         scope.spans.add(
             trace_id=run_id.encode().ljust(16, b"\1")[:16],
             span_id=span_id,
@@ -95,12 +116,13 @@ async def test_every_acknowledged_step_is_in_history_once_after_25_kills(
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    senders = [Sender(collector, session, f"run-{number}") for number in range(SENDERS)]
+    tally = Tally()
+    senders = [Sender(collector, session, tally, f"run-{number}") for number in range(SENDERS)]
     async with asyncio.TaskGroup() as group:
         for sender in senders:
             group.create_task(sender.run())
         for _ in range(KILLS):
-            await acknowledged_more(senders, chance.randrange(1, 60) * SPANS)
+            await tally.more(chance.randrange(1, 120))
             await collector.kill()
             await collector.start()
         for sender in senders:

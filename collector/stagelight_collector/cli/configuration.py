@@ -15,7 +15,7 @@ def config_group() -> None:
     """Look at the configuration."""
 
 
-@config_group.command("show")
+@config_group.command("show", epilog="Example: stagelight config show --json")
 @json_option
 def show(as_json: bool) -> None:
     """Print every setting in force, as stagelight.toml would have it."""
