@@ -1,7 +1,4 @@
-"""A collector that says what a test tells it to, over real sockets and in the documented shapes.
-
-Also a stage for working on the page: `python tests/dashboards/fake_collector.py [--port 4400]` plays busy runs.
-"""
+"""A collector that says what a test tells it to, over real sockets and in the documented shapes."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from aiohttp import web
 from stagelight_dashboards import static_files
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
 Json = dict[str, Any]
 
@@ -64,7 +61,7 @@ class FakeCollector:
         self.older: list[Json] = []
         self.prefix = "/"
         self.feeds_opened = 0
-        self.violations: list[str] = []
+        self.feeds_open = 0
         self._epoch = 0
         self._messages: list[tuple[str, str, Json]] = []
         self._changed = asyncio.Event()
@@ -87,7 +84,7 @@ class FakeCollector:
         app.router.add_get(f"{self.prefix}api/v1/runs", self._list)
         app.router.add_get(f"{self.prefix}{{path:.*}}", self._static)
         app.on_response_prepare.append(_secure)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port or self.port)
         await site.start()
@@ -147,7 +144,11 @@ class FakeCollector:
         if not resumed:
             for room in rooms:
                 await self._send(response, position, "snapshot", {"room": room, **self._snapshot(room)})
-        await self._follow(response, set(rooms), position)
+        self.feeds_open += 1
+        try:
+            await self._follow(response, set(rooms), position)
+        finally:
+            self.feeds_open -= 1
         return response
 
     async def _follow(self, response: web.StreamResponse, rooms: set[str], position: int) -> None:
@@ -241,5 +242,3 @@ def fill_large(collector: FakeCollector, run_id: str, steps: int) -> None:
         }  # fmt: skip
     run.steps[f"s{steps - 1}"].update(status="running", ended_ms=None, duration_ms=None)
 
-
-Scene = "Callable[[FakeCollector], None]"

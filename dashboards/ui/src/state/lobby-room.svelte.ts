@@ -6,6 +6,7 @@ export class LobbyRoom {
   runs: readonly Run[] = $state.raw([]);
   loaded = $state(false);
 
+  #heard = false;
   readonly #live = new Map<string, Run>();
   readonly #older = new Map<string, Run>();
   readonly #frames = new Frames(() => this.#show());
@@ -31,7 +32,7 @@ export class LobbyRoom {
   #replace(runs: readonly Run[]): void {
     this.#live.clear();
     for (const run of runs) this.#live.set(run.id, run);
-    this.loaded = true;
+    this.#heard = true;
   }
 
   /** Out of the collector's memory; whoever has looked further back than that keeps it in the list. */
@@ -42,6 +43,7 @@ export class LobbyRoom {
   }
 
   #show(): void {
+    this.loaded = this.#heard;
     this.runs = [...new Map([...this.#older, ...this.#live]).values()].sort(newestFirst);
   }
 }

@@ -1,0 +1,87 @@
+"""The built page, a collector that plays to it, and a real browser that watches."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import build_ui
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+
+from .fake_collector import FakeCollector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+DASHBOARDS: Final = Path(__file__).parents[2] / "dashboards"
+CHROMIUM_ARGUMENTS: Final = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def built_page() -> Path:
+    """The page, built from the source in this tree; built now where it is out of date."""
+    static = DASHBOARDS / "stagelight_dashboards" / "static"
+    if not build_ui.is_current(DASHBOARDS / "ui", static):
+        try:
+            build_ui.build(DASHBOARDS / "ui", static)
+        except build_ui.PageBuildError as error:
+            pytest.skip(f"the page cannot be built here: {error}")
+    return static
+
+
+@pytest.fixture
+async def collector(built_page: Path) -> AsyncIterator[FakeCollector]:  # noqa: ARG001  # it serves what was built
+    """An empty collector on a free port."""
+    collector = FakeCollector()
+    await collector.start()
+    yield collector
+    await collector.stop()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no `chromium` on this machine")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser complained of: script errors, refused styles and scripts, failed requests. Empty at the end.
+
+    A test that provokes complaints takes them out of the list.
+    """
+    return []
+
+
+@pytest.fixture
+async def open_page(
+    browser: Browser, collector: FakeCollector, complaints: list[str]
+) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
+    """Open an address of the page in a new window of this width; `#/…` is relative to the collector."""
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            complaints.append(message.text)
+
+    async def open_page(path: str = "", *, width: int = 1280) -> Page:
+        context = await browser.new_context(viewport={"width": width, "height": 800})
+        context.set_default_timeout(10_000)
+        page = await context.new_page()
+        page.on("console", heard)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(collector.url + path)
+        return page
+
+    yield open_page
+    assert complaints == []
