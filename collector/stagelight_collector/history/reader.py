@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 MAX_PAGE: Final = 10_000
 """The most rows of any answer."""
 
-PORTION: Final = 256
-"""How many candidates the list of runs looks at first; four times as many each time it finds too few."""
+PORTION: Final = 64
+"""How many candidates the list of runs looks at first, at least; four times as many each time it finds too few."""
 
 BUDGET: Final = 100_000
 """How many candidates one page may look at; then it is handed out as it is."""
@@ -78,7 +78,8 @@ def list_runs(handle: Handle, wanted: RunFilter, cursor: str | None, limit: int)
     if wanted.until is not None:
         before = min(before, RunKey(max(wanted.until, 0), ""))
     found: list[RunRecord] = []
-    walk = _Walk(handle, wanted.workflow, since=since, before=before.started)
+    portion = max(PORTION, 2 * limit)
+    walk = _Walk(handle, wanted.workflow, since=since, before=before.started, portion=portion)
     for floor, ceiling in walk:
         span = {"floor": floor, "ceiling": ceiling, "since": max(since, floor * queries.PERIOD_NS)}
         found += _runs(handle, wanted, before, span, limit + 1 - len(found))

@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import clickhouse_connect
 import pytest
 
 from stagelight_collector.history import History, open_history
+from stagelight_collector.history.engine import ChdbEngine
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from stagelight.events import Event
+    from stagelight_collector.history.engine import Handle
 
 SECOND = 1_000_000_000
 NOW = 1_764_000_000 * SECOND
@@ -26,14 +27,17 @@ Ask = Callable[..., Sequence[Sequence[Any]]]
 _numbers = itertools.count()
 
 
+def handle_of(path: Path, database: str | None = None) -> Handle:
+    """Open a handle of the test's own; in worker threads only."""
+    return ChdbEngine(path=str(path), database="").connect(database=database, settings={})
+
+
 @pytest.fixture(scope="module")
 def engine_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The data directory, held open by a handle so that opening history in a test costs little."""
     path = tmp_path_factory.mktemp("chdb")
     with ThreadPoolExecutor(1) as thread:
-        anchor = thread.submit(
-            lambda: clickhouse_connect.get_client(interface="chdb", path=str(path))
-        ).result()
+        anchor = thread.submit(handle_of, path).result()
         yield path
         thread.submit(anchor.close).result()
 
@@ -61,19 +65,17 @@ async def history(dsn: str, tmp_path: Path) -> AsyncIterator[History]:
 def ask(engine_path: Path, dsn: str) -> Iterator[Ask]:
     """Run SQL in the test's database, through a handle of the test's own."""
     database = dsn.partition("database=")[2]
-    handles: list[Any] = []
+    handles: list[Handle] = []
 
-    def connect() -> Any:
+    def connect() -> Handle:
         if not handles:
-            handles.append(
-                clickhouse_connect.get_client(interface="chdb", path=str(engine_path), database=database)
-            )
+            handles.append(handle_of(engine_path, database))
         return handles[0]
 
     with ThreadPoolExecutor(1) as thread:
 
         def run(sql: str, **parameters: Any) -> Sequence[Sequence[Any]]:
-            return thread.submit(lambda: connect().query(sql, parameters=parameters).result_rows).result()
+            return thread.submit(lambda: connect().query(sql, parameters).result_rows).result()
 
         yield run
         if handles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import subprocess
 import sys
@@ -10,7 +11,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from stagelight.conventions import EventType
@@ -141,7 +141,8 @@ async def test_a_forked_child_is_refused_at_once(history: History) -> None:
     child = os.fork()
     if child == 0:  # pragma: no cover - coverage ends with os._exit
         try:
-            history.run("r").send(None)  # type: ignore[attr-defined] - a coroutine, run to its first step
+            # To its first step: there is no event loop to run in here.
+            history.run("r").__await__().__next__()
         except HistoryError as error:
             os.write(writing, str(error).encode())
         finally:
@@ -203,9 +204,11 @@ async def test_more_calls_than_may_wait_are_refused(
 
 async def test_a_reader_cannot_write(dsn: str, tmp_path: Path) -> None:
     history = await store.ClickHouseHistory.open(engine_of(dsn, data_dir=tmp_path))
+    hidden: Any = history
+    lane: Lane = hidden._read
     try:
         with pytest.raises(Exception, match="readonly"):
-            await history._read.call(lambda handle: handle.command("DROP TABLE stagelight_events"))
+            await lane.call(lambda handle: handle.command("DROP TABLE stagelight_events"))
         await history.insert(Batch(seq=1, events=[EVENT]), "token")
         assert await history.run("r") is not None
     finally:
@@ -221,7 +224,7 @@ async def test_a_query_is_bounded_in_memory_time_and_rows(engine_path: Path) -> 
             ("SELECT number FROM numbers(300000)", "(?i)limit for result"),
         ):
             with pytest.raises(HistoryError, match=limit):
-                await lane.call(lambda handle, query=query: reader.ask(handle, query))
+                await lane.call(functools.partial(reader.ask, query=query))
     finally:
         await lane.close()
 
@@ -229,9 +232,7 @@ async def test_a_query_is_bounded_in_memory_time_and_rows(engine_path: Path) -> 
 # --- opening and closing ------------------------------------------------------------------------------------------
 
 
-async def test_close_is_safe_twice_and_refuses_afterwards(
-    dsn: str, tmp_path: Path, engine_path: Path
-) -> None:
+async def test_close_is_safe_twice_and_refuses_afterwards(dsn: str, tmp_path: Path) -> None:
     history = await open_history(dsn, data_dir=tmp_path)
     await history.close()
     await history.close()
@@ -274,6 +275,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="counts in /proc")
 def test_opening_and_closing_leaks_no_thread_and_no_descriptor(tmp_path: Path) -> None:
     """While the engine stays up. Each time it goes down, chdb itself leaves some ten threads and descriptors."""
     counts: list[tuple[int, int]] = []
@@ -285,9 +287,9 @@ def test_opening_and_closing_leaks_no_thread_and_no_descriptor(tmp_path: Path) -
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        watched = psutil.Process(process.pid)
+        watched = Path("/proc", str(process.pid))
         while process.stdout.readline():
-            counts.append((watched.num_threads(), watched.num_fds()))
+            counts.append((len(list((watched / "task").iterdir())), len(list((watched / "fd").iterdir()))))
             process.stdin.write("\n")
             process.stdin.flush()
         assert process.wait(30) == 0

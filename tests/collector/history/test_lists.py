@@ -24,7 +24,8 @@ Put = Any
 def started(run_id: str, second: float = 0, **fields: Any) -> Event:
     """Make the start of a run."""
     time = NOW + int(second * SECOND)
-    return Event(type=EventType.RUN_STARTED, run_id=run_id, time=time, **{"workflow": "etl", **fields})
+    named: dict[str, Any] = {"workflow": "etl", **fields}
+    return Event(type=EventType.RUN_STARTED, run_id=run_id, time=time, **named)
 
 
 def ended(run_id: str, second: float, kind: EventType = EventType.RUN_COMPLETED, **fields: Any) -> Event:
@@ -126,7 +127,8 @@ HOSTILE = [
 @pytest.mark.parametrize("name", ["workflow", "service", "q"])
 async def test_hostile_text_is_only_text(history: History, name: str) -> None:
     for text in HOSTILE:
-        page = await history.list_runs(RunFilter(**{name: text}))
+        wanted: dict[str, Any] = {name: text}
+        page = await history.list_runs(RunFilter(**wanted))
         matched = (
             [run for run in page.items if text in (run.error.message if run.error else "")]
             if name == "q"

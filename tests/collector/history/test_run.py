@@ -45,7 +45,8 @@ async def test_spans_are_those_of_the_runs_traces(
     history: History, put: Any, span_rows: Callable[..., dict[str, list[Any]]]
 ) -> None:
     """Also spans that do not name the run, such as the requests that a step makes."""
-    plain = {**span_rows(2, trace_id="t1"), "SpanAttributes": [{}, {}]}
+    plain = span_rows(2, trace_id="t1")
+    plain["SpanAttributes"] = [{}, {}]
     await history.insert(Batch(seq=1, traces=plain), "plain")
     await history.insert(Batch(seq=2, traces=span_rows(2, run_id="r", trace_id="t2", first=5)), "marked")
     await history.insert(Batch(seq=3, traces=span_rows(2, run_id="other", trace_id="t3", first=9)), "other")
