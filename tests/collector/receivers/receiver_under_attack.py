@@ -62,7 +62,7 @@ async def main() -> None:
     runner = web.AppRunner(app, **RUNNER_OPTIONS, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(runner.addresses[0][1], flush=True)  # noqa: T201 # read by the test
+    print(runner.addresses[0][1], flush=True)  # read by the test
     turns = Turns()
     watcher = asyncio.create_task(turns.watch())
     before = 0
@@ -70,7 +70,7 @@ async def main() -> None:
         report = {"grown": memory("VmHWM") - before, **turns.take()}
         forget_peak()
         before = memory("VmRSS")
-        print(json.dumps(report), flush=True)  # noqa: T201 # read by the test
+        print(json.dumps(report), flush=True)  # read by the test
     watcher.cancel()
     await runner.cleanup()
 

@@ -213,17 +213,6 @@ async def test_too_large_is_refused_also_where_the_size_is_not_announced(serve: 
         assert receiver.counters.in_flight_bytes == 0
 
 
-def test_what_is_one_gibibyte_inflated_stops_at_the_limit() -> None:
-    """Through the server it is measured for memory in test_receiver_memory."""
-    from stagelight_collector.receivers.body import inflate  # noqa: PLC0415 # not part of the door
-    from stagelight_collector.receivers.status import Refused  # noqa: PLC0415 # the same
-
-    compressor = zlib.compressobj(wbits=31)
-    bomb = b"".join(compressor.compress(bytes(1 << 20)) for _ in range(1024)) + compressor.flush()
-    with pytest.raises(Refused, match="larger than 16777216 bytes"):
-        inflate(bomb, Limits())
-
-
 def _nested(depth: int) -> bytes:
     value = b""
     for _ in range(depth):

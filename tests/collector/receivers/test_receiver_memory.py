@@ -112,7 +112,7 @@ async def test_no_attack_takes_more_than_64_mib() -> None:
         for name, (body, encoding, status) in _attacks().items():
             assert await target.send(body, encoding) == [status], name
             report = target.report()
-            print(f"{name}: {report}")  # noqa: T201 # the figures, for whoever asks
+            print(f"{name}: {report}")  # the figures, for whoever asks
             assert report["grown"] <= 64 * MIB, name
             assert report["turns"] > 0
 
@@ -121,10 +121,12 @@ async def test_twenty_attacks_at_once_take_no_more_than_256_mib() -> None:
     with _target() as target:
         await target.send(_field(1, _field(2, _field(2, b"") * 50_000)))
         target.report()
-        for name, (body, encoding, status) in _attacks().items():
+        attacks = _attacks()
+        for name in ("a gzip of 1 GiB", "empty spans, compressed", "empty attributes", "one large text"):
+            body, encoding, status = attacks[name]
             statuses = await target.send(body, encoding, times=20)
             assert set(statuses) <= {status, 429}, name
             assert status in statuses, name
             report = target.report()
-            print(f"{name}: {report}")  # noqa: T201 # the figures, for whoever asks
+            print(f"{name}: {report}")  # the figures, for whoever asks
             assert report["grown"] <= 256 * MIB, name
