@@ -145,9 +145,11 @@ def _is_link_to_page(request: web.Request, policy: Policy) -> bool:
 
 
 def _problem(status: int, title: str) -> web.Response:
-    """RFC 9457."""
-    return web.json_response(
+    """RFC 9457. The connection ends, so that what was refused is not read on."""
+    response = web.json_response(
         {"type": "about:blank", "title": title, "status": status},
         status=status,
         content_type="application/problem+json",
     )
+    response.force_close()
+    return response
