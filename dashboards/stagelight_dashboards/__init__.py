@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from stagelight_dashboards.static_files import StaticFile, static_files
+from stagelight_dashboards.manifest import StaticFile, static_files
 
 __all__ = ["StaticFile", "static_files"]

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import build_ui
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+
+import build_ui
 
 from .fake_collector import FakeCollector
 

@@ -114,7 +114,9 @@ class FakeCollector:
         self._tell(run_id, "step_started", step=step)
         return step
 
-    def log(self, run_id: str, message: str, *, step_id: str = "", severity: str = "INFO", **attributes: Any) -> None:
+    def log(
+        self, run_id: str, message: str, *, step_id: str = "", severity: str = "INFO", **attributes: Any
+    ) -> None:
         """Add a log line and tell everybody."""
         line = {"time_ms": now_ms(), "step_id": step_id, "severity": severity, "message": message}
         line["attributes"] = attributes
@@ -124,7 +126,9 @@ class FakeCollector:
     def _tell(self, run_id: str, event: str, *, step: Json | None = None, log: Json | None = None) -> None:
         run = json.loads(json.dumps(self.runs[run_id].state))
         step = json.loads(json.dumps(step))
-        self._messages.append((run_id, event, {"room": run_id, "run": run, "step": step, "log": log, "event": {}}))
+        self._messages.append(
+            (run_id, event, {"room": run_id, "run": run, "step": step, "log": log, "event": {}})
+        )
         self._messages.append(("lobby", "run", {"room": "lobby", "run": run}))
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
@@ -171,7 +175,11 @@ class FakeCollector:
         return all(room != "lobby" and self.runs[room].state["status"] in ENDED for room in rooms)
 
     def _snapshot(self, room: str) -> Json:
-        return {"runs": [run.state for run in self.runs.values()]} if room == "lobby" else self.runs[room].snapshot()
+        return (
+            {"runs": [run.state for run in self.runs.values()]}
+            if room == "lobby"
+            else self.runs[room].snapshot()
+        )
 
     async def _list(self, request: web.Request) -> web.Response:
         start = int(request.query.get("cursor") or 0)
@@ -222,7 +230,9 @@ def failure(type_: str, message: str, stacktrace: str = "") -> Json:
     return {"type": type_, "message": message, "stacktrace": stacktrace}
 
 
-def attempt(number: int, status: str, started_ms: float, ended_ms: float | None, error: Json | None = None) -> Json:
+def attempt(
+    number: int, status: str, started_ms: float, ended_ms: float | None, error: Json | None = None
+) -> Json:
     """Return one entry of a step's `attempts`."""
     times = {"started_ms": started_ms, "ended_ms": ended_ms}
     return {"attempt": number, "status": status, **times, "error": error}
@@ -241,4 +251,3 @@ def fill_large(collector: FakeCollector, run_id: str, steps: int) -> None:
             "started_ms": at, "ended_ms": at + length, "duration_ms": length,
         }  # fmt: skip
     run.steps[f"s{steps - 1}"].update(status="running", ended_ms=None, duration_ms=None)
-

@@ -50,7 +50,9 @@ def row(page: Page, name: str) -> Locator:
     return page.get_by_role("treeitem").filter(has_text=name)
 
 
-async def test_an_empty_lobby_says_how_to_get_a_first_run(open_page: OpenPage, collector: FakeCollector) -> None:
+async def test_an_empty_lobby_says_how_to_get_a_first_run(
+    open_page: OpenPage, collector: FakeCollector
+) -> None:
     page = await open_page()
     await expect(page.get_by_text("stagelight run python your_app.py")).to_be_visible()
     collector.put_run("first", workflow="nightly")
@@ -90,7 +92,10 @@ async def test_a_failed_step_shows_each_attempt_with_its_message_and_stack_trace
 ) -> None:
     error = failure("TimeoutError", "bank did not answer", "Traceback: line 7")
     collector.put_run("r", started_ms=1.0)
-    tries = [attempt(1, "failed", 1.0, 2.0, error), attempt(2, "failed", 3.0, 4.0, failure("ValueError", "no money"))]
+    tries = [
+        attempt(1, "failed", 1.0, 2.0, error),
+        attempt(2, "failed", 3.0, 4.0, failure("ValueError", "no money")),
+    ]
     collector.put_step("r", "s", name="charge", status="failed", started_ms=1.0, ended_ms=4.0)
     collector.put_step("r", "s", attempt=2, attempts=tries, error=tries[1]["error"])
     collector.put_run("r", status="failed", error=tries[1]["error"])
@@ -153,7 +158,9 @@ async def test_an_ended_run_is_shown_as_ended_and_asked_for_no_more(
     assert collector.feeds_opened == 1
 
 
-async def test_a_page_holds_one_stream_wherever_it_goes(open_page: OpenPage, collector: FakeCollector) -> None:
+async def test_a_page_holds_one_stream_wherever_it_goes(
+    open_page: OpenPage, collector: FakeCollector
+) -> None:
     for name in ("one", "two"):
         collector.put_run(name, workflow=name)
     page = await open_page()
@@ -196,7 +203,9 @@ async def test_the_keyboard_alone_leads_from_the_lobby_to_a_step_and_back(
     await expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
 
 
-async def test_nothing_that_a_sender_writes_is_read_as_markup(open_page: OpenPage, collector: FakeCollector) -> None:
+async def test_nothing_that_a_sender_writes_is_read_as_markup(
+    open_page: OpenPage, collector: FakeCollector
+) -> None:
     for number, payload in enumerate(PAYLOADS):
         run, error = f"run{number}{payload[:60]}", failure(payload, payload, payload)
         collector.put_run(run, workflow=payload, service=payload, attributes={payload: payload}, error=error)
@@ -246,7 +255,9 @@ async def test_five_thousand_steps_put_only_what_is_seen_into_the_page(
     await expect(row(page, "load_part 4999")).to_contain_text("Completed")
 
 
-async def test_a_storm_of_events_ends_in_the_right_state(open_page: OpenPage, collector: FakeCollector) -> None:
+async def test_a_storm_of_events_ends_in_the_right_state(
+    open_page: OpenPage, collector: FakeCollector
+) -> None:
     collector.put_run("r")
     collector.put_step("r", "s", name="work")
     page = await open_page("#/runs/r/logs")
@@ -265,7 +276,9 @@ async def test_a_phone_shows_everything_without_scrolling_sideways(
 ) -> None:
     long = "a_name_that_is_much_longer_than_any_phone_is_wide_" * 3
     error = failure(long, long, long)
-    collector.put_run("r", workflow=long, service=long, error=error, attributes={long: long}, parent_run_id=long)
+    collector.put_run(
+        "r", workflow=long, service=long, error=error, attributes={long: long}, parent_run_id=long
+    )
     collector.put_step("r", "s", name=long, error=error, attributes={long: long})
     collector.log("r", long, step_id="s")
     page = await open_page(width=360)
@@ -282,7 +295,9 @@ OUTSIDE: Final = """() => [...document.querySelectorAll('header button, main but
   .filter(each => !each.closest('.chips')).map(each => each.textContent)"""
 
 
-async def test_older_runs_are_fetched_page_by_page_from_history(open_page: OpenPage, collector: FakeCollector) -> None:
+async def test_older_runs_are_fetched_page_by_page_from_history(
+    open_page: OpenPage, collector: FakeCollector
+) -> None:
     for number in range(150):
         collector.put_run(f"past{number}", started_ms=1000.0 - number, **DONE_RUN)
         collector.older.append(collector.runs.pop(f"past{number}").state)

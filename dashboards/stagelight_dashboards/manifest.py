@@ -46,7 +46,11 @@ def static_files() -> Mapping[str, StaticFile]:
     `index.html` is always there: where the page was not built, it says so and how to get it. It refers to the other
     files and to the API by relative addresses, so it can be served under any path that ends in a slash.
     """
-    root = files("stagelight_dashboards") / "static"
+    return read(files("stagelight_dashboards") / "static")
+
+
+def read(root: Traversable) -> Mapping[str, StaticFile]:
+    """Return what `static_files` does, from another folder."""
     found = dict(_walk(root, "")) if root.is_dir() else {}
     found.setdefault("index.html", _static_file("index.html", _NOT_BUILT))
     return found
