@@ -118,7 +118,7 @@ class FakeCollector:
         self, run_id: str, message: str, *, step_id: str = "", severity: str = "INFO", **attributes: Any
     ) -> None:
         """Add a log line and tell everybody."""
-        line = {"time_ms": now_ms(), "step_id": step_id, "severity": severity, "message": message}
+        line: Json = {"time_ms": now_ms(), "step_id": step_id, "severity": severity, "message": message}
         line["attributes"] = attributes
         self.runs[run_id].logs.append(line)
         self._tell(run_id, "log", log=line)
