@@ -29,8 +29,21 @@ _MOST_ITEMS: Final = 128
 _WIDEST_INT: Final = 2**63
 
 
+class _BoundedRepr(reprlib.Repr):
+    """`repr`, bounded in depth and width, of objects that may refuse."""
+
+    def repr_instance(self, x: object, level: int) -> str:
+        """Return an object's own text, cut; of an object that refuses, its type."""
+        del level
+        try:
+            return repr(x)[: self.maxother]
+        except Exception as fault:  # noqa: BLE001 - a hostile __repr__ may raise whatever it likes
+            report("attribute conversion", fault)
+            return f"<{type(x).__name__} that cannot be shown>"
+
+
 def _renderer() -> reprlib.Repr:
-    bounded = reprlib.Repr()
+    bounded = _BoundedRepr()
     bounded.maxlevel = 4
     bounded.maxdict = bounded.maxlist = bounded.maxtuple = bounded.maxset = bounded.maxfrozenset = 64
     bounded.maxdeque = bounded.maxarray = 64
@@ -54,7 +67,9 @@ def bounded_text(value: str) -> str:
 def name_text(name: object) -> str:
     """Return a name that fits on the wire: at most 256 characters, all of which UTF-8 can say."""
     text = str.__str__(name) if isinstance(name, str) else describe(name)
-    return (text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8"))[:_MOST_KEY_CHARACTERS]
+    return (text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8"))[
+        :_MOST_KEY_CHARACTERS
+    ]
 
 
 def describe(value: object) -> str:

@@ -109,6 +109,10 @@ class Backlog:
                 self._drop(reason, dropped)
             self._settled.notify_all()
 
+    def forfeit(self, reason: str) -> None:
+        """Drop what was taken and not settled."""
+        self.settle(dropped=self._taken, reason=reason)
+
     def abandon(self, reason: str) -> int:
         """Drop all that is queued or taken; return how many items that were."""
         with self._lock:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
@@ -22,7 +23,7 @@ LOGGER: Final = logging.getLogger("stagelight")
 """Everything the agent has to say goes here, and nothing of it is ever sent to the collector."""
 
 _MOST_PLACES: Final = 256
-_lock: Final = threading.RLock()
+_lock = threading.RLock()
 _faults: Final[dict[str, int]] = {}
 
 
@@ -45,6 +46,16 @@ def report(place: str, fault: BaseException) -> None:
             )
     except Exception:  # noqa: BLE001, S110 - the last line of defence has nobody left to tell
         pass
+
+
+def _after_fork() -> None:
+    """Give a forked child a lock that nobody holds."""
+    global _lock  # noqa: PLW0603 - a lock cannot be renewed in place
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def faults() -> int:

@@ -62,7 +62,9 @@ _RULES: Final = (
         ),
         REDACTED,
     ),
-    (re.compile(r"(?i)\b(bearer|basic|digest)\s{1,4}[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {REDACTED}"),
+    (re.compile(r"(?i)\b(bearer)\s{1,4}[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {REDACTED}"),
+    # Something other than small letters in it, so that "basic training" is not a credential.
+    (re.compile(r"\b((?i:basic|digest))\s{1,4}(?=[a-z]*[^a-z\s])[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {REDACTED}"),
     (re.compile(r"(://)[^/\s@]{1,256}@"), rf"\1{REDACTED}@"),
     (
         re.compile(

@@ -49,14 +49,25 @@ active: Runtime | None = None
 """The runtime in use; None before the first use, and where recording is off."""
 
 _NOTHING: Final = Stats(produced=0, delivered=0, dropped=0, queued=0, dropped_by_reason={}, faults=0)
-_lock: Final = threading.RLock()
+_lock = threading.RLock()
 _is_settled = False
+
+
+def _after_fork() -> None:
+    """Give a forked child a lock that nobody holds."""
+    global _lock  # noqa: PLW0603 - a lock cannot be renewed in place
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def use() -> Runtime | None:
     """Return the active runtime, set up on first use; None where recording is off."""
-    if active is None and not _is_settled:
-        _set_up(None, None, None, None)
+    with _lock:
+        if active is None and not _is_settled:
+            _set_up(None, None, None, None)
     return active
 
 
@@ -90,7 +101,7 @@ def _set_up(
 ) -> None:
     global active, _is_settled  # noqa: PLW0603 - one runtime per process
     with _lock:
-        if active is not None or (_is_settled and tracer_provider is None and endpoint is None):
+        if active is not None:
             return
         _is_settled = True
         if settings.is_disabled():

@@ -145,6 +145,7 @@ class Worker:
                 self._say("full", "the queue is full, so records are dropped; stagelight.stats() counts them")
         except Exception as fault:  # noqa: BLE001 - the thread must outlive whatever happens in it
             report("worker", fault)
+            self._backlog.forfeit("fault")
             self._closing.wait(0.05)
 
     def _turn(self) -> None:
@@ -259,7 +260,12 @@ class Worker:
     def _confess(self, batch: Sequence[Item]) -> None:
         """Tell the collector how much was dropped, once it listens again."""
         dropped = self._backlog.dropped
-        if dropped <= self._confessed or not self._is_heard or self._channels is None or self._channels.logs is None:
+        if (
+            dropped <= self._confessed
+            or not self._is_heard
+            or self._channels is None
+            or self._channels.logs is None
+        ):
             return
         self._confessed = dropped
         first = batch[0]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from opentelemetry import context as otel_context
 
+from stagelight.guard import guard
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
@@ -87,12 +89,14 @@ class _Inside:
         scope.leave()
 
     def __enter__(self) -> None:
-        self._scope.enter(self._context)
+        with guard("generator"):
+            self._scope.enter(self._context)
 
     def __exit__(self, *_: object) -> None:
-        # What the generator attached and left attached is its own; it is taken up again when it goes on.
-        self._context = otel_context.get_current()
-        self._scope.leave()
+        with guard("generator"):
+            # What the generator attached and left attached is its own; it is taken up again when it goes on.
+            self._context = otel_context.get_current()
+            self._scope.leave()
 
 
 def _generator(function: Callable[..., Any], opener: Opener) -> Callable[..., Any]:

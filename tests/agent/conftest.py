@@ -10,16 +10,18 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stagelight.testing import stagelight_recorder  # noqa: F401 - the fixture, where the package is not installed
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 AGENT = Path(__file__).resolve().parents[2] / "agent"
 ENTRY_POINTS = """\
@@ -74,13 +76,25 @@ class Sink:
     def spans(self) -> list[Span]:
         """The accepted spans, in the order of arrival."""
         parsed = [ExportTraceServiceRequest.FromString(r.body) for r in self._accepted("/v1/traces")]
-        return [s for request in parsed for rs in request.resource_spans for ss in rs.scope_spans for s in ss.spans]
+        return [
+            s
+            for request in parsed
+            for rs in request.resource_spans
+            for ss in rs.scope_spans
+            for s in ss.spans
+        ]
 
     @property
     def logs(self) -> list[LogRecord]:
         """The accepted log records, in the order of arrival."""
         parsed = [ExportLogsServiceRequest.FromString(r.body) for r in self._accepted("/v1/logs")]
-        return [s for request in parsed for rs in request.resource_logs for ss in rs.scope_logs for s in ss.log_records]
+        return [
+            s
+            for request in parsed
+            for rs in request.resource_logs
+            for ss in rs.scope_logs
+            for s in ss.log_records
+        ]
 
     def names(self) -> list[str]:
         """Return the names of the accepted spans."""
@@ -109,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     sink: Sink
 
-    def do_POST(self) -> None:  # noqa: N802 - http.server's own name
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status, headers, answer = self.sink.take(self.path, dict(self.headers), body)
         self.send_response(status)
@@ -149,7 +163,12 @@ class Program(Protocol):
     """Runs code in a process of its own."""
 
     def __call__(
-        self, code: str, *arguments: str, launcher: tuple[str, ...] | None = None, check: bool = True, **env: str
+        self,
+        code: str,
+        *arguments: str,
+        launcher: tuple[str, ...] | None = None,
+        check: bool = True,
+        **env: str,
     ) -> subprocess.CompletedProcess[str]:
         """Run the code as `app.py`; with `launcher` under `stagelight run` and those options."""
         ...
@@ -162,7 +181,11 @@ def environ(tmp_path: Path) -> dict[str, str]:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.4\nName: stagelight\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "STAGELIGHT_", "PYTEST_"))}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("OTEL_", "STAGELIGHT_", "PYTEST_"))
+    }
     return kept | {"PYTHONPATH": os.pathsep.join([str(AGENT), str(info.parent)])}
 
 
@@ -185,5 +208,3 @@ def program(tmp_path: Path, environ: dict[str, str]) -> Program:
         return done
 
     return run
-
-

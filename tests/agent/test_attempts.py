@@ -35,7 +35,9 @@ def attempts(steps: list[RecordedStep]) -> list[tuple[int, bool]]:
     return [(step.attempt, step.id == steps[0].id) for step in steps]
 
 
-def test_a_hand_written_loop_makes_attempts_of_one_step_linked_in_a_row(stagelight_recorder: Recorder) -> None:
+def test_a_hand_written_loop_makes_attempts_of_one_step_linked_in_a_row(
+    stagelight_recorder: Recorder,
+) -> None:
     load = stagelight.step(name="load")(Flaky(2))
     item = object()
     with stagelight.workflow("w"):
@@ -48,7 +50,9 @@ def test_a_hand_written_loop_makes_attempts_of_one_step_linked_in_a_row(stagelig
     steps = stagelight_recorder.steps
     assert attempts(steps) == [(1, True), (2, True), (3, True)]
     assert [step.status for step in steps] == ["failed", "failed", "completed"]
-    assert [link.context for step in steps for link in step.span.links] == [s.span.get_span_context() for s in steps[:2]]
+    assert [link.context for step in steps for link in step.span.links] == [
+        s.span.get_span_context() for s in steps[:2]
+    ]
     assert len({step.span.parent.span_id for step in steps if step.span.parent}) == 1
 
 
@@ -75,7 +79,9 @@ def test_other_arguments_are_another_step(stagelight_recorder: Recorder) -> None
     assert attempts(stagelight_recorder.steps) == [(1, True), (1, False)]
 
 
-def test_equal_arguments_that_are_not_the_same_objects_are_another_step(stagelight_recorder: Recorder) -> None:
+def test_equal_arguments_that_are_not_the_same_objects_are_another_step(
+    stagelight_recorder: Recorder,
+) -> None:
     load = stagelight.step(name="load")(Flaky(1))
     with stagelight.workflow("w"):
         kept = [[1], [1]]
@@ -159,7 +165,9 @@ def test_a_block_says_itself_which_attempt_it_is(stagelight_recorder: Recorder) 
     assert len(stagelight_recorder.steps[1].span.links) == 1
 
 
-def test_blocks_of_one_name_in_a_loop_over_items_stay_steps_of_their_own(stagelight_recorder: Recorder) -> None:
+def test_blocks_of_one_name_in_a_loop_over_items_stay_steps_of_their_own(
+    stagelight_recorder: Recorder,
+) -> None:
     with stagelight.workflow("w"):
         for _ in range(2):
             with pytest.raises(OSError, match="no"), stagelight.step("load"):

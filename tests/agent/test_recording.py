@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, assert_type
 
@@ -16,6 +15,8 @@ import stagelight
 from stagelight.conventions import EventType
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
     from stagelight.recorder import Recorder
 
 
@@ -79,7 +80,11 @@ def test_a_run_s_id_can_be_made_of_the_call_s_arguments(stagelight_recorder: Rec
 
 
 def test_a_child_run_has_an_id_of_its_own_and_knows_its_parents(stagelight_recorder: Recorder) -> None:
-    with stagelight.workflow("outer") as outer, stagelight.step("call") as call, stagelight.workflow("inner") as inner:
+    with (
+        stagelight.workflow("outer") as outer,
+        stagelight.step("call") as call,
+        stagelight.workflow("inner") as inner,
+    ):
         assert inner.id != outer.id
         assert len(inner.id) == 32
     child = next(run for run in stagelight_recorder.runs if run.name == "inner")
@@ -335,7 +340,9 @@ def test_what_is_said_goes_to_the_innermost_scope(stagelight_recorder: Recorder)
             stagelight.progress(1, 4, "a quarter")
             stagelight.set(size=2, password="hunter2")
         run.set({"owner": "me"})
-    said = [event for event in stagelight_recorder.events if event.type in {EventType.LOG, EventType.PROGRESS}]
+    said = [
+        event for event in stagelight_recorder.events if event.type in {EventType.LOG, EventType.PROGRESS}
+    ]
     assert [(e.step_id, e.message, e.current, e.total) for e in said] == [
         ("", "begun", None, None),
         (step.id, "a quarter", 1, 4),
@@ -361,7 +368,10 @@ def test_what_is_said_after_the_end_is_nothing(stagelight_recorder: Recorder) ->
         pass
     run.log("late")
     run.set(late=True)
-    assert [event.type for event in stagelight_recorder.events] == [EventType.RUN_STARTED, EventType.RUN_COMPLETED]
+    assert [event.type for event in stagelight_recorder.events] == [
+        EventType.RUN_STARTED,
+        EventType.RUN_COMPLETED,
+    ]
 
 
 def test_a_span_of_somebody_else_inside_a_step_belongs_to_the_run(stagelight_recorder: Recorder) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsPartialSuccess, ExportLogsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -17,11 +19,14 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import stagelight
 from stagelight import runtime, settings
-from stagelight.backlog import Stats
 from stagelight.worker import THREAD_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from tests.agent.conftest import Answer, Sink
+
+    from stagelight.backlog import Stats
 
 QUICK = settings.Limits(first_retry=0.01, slowest_retry=0.02)
 
@@ -192,7 +197,7 @@ def test_a_full_queue_drops_lines_first_and_confesses_when_the_collector_listens
 def test_the_counts_add_up_under_threads_and_a_collector_of_moods(
     connected: Callable[..., None], sink: Sink
 ) -> None:
-    moods = random.Random(7)  # noqa: S311 - a seed that is told is the point
+    moods = random.Random(7)
     sink.answer = lambda _path: (moods.choice([200, 200, 503, 400]), {}, b"")
     connected(settings.Limits(queue=256, batch=32, first_retry=0.001, slowest_retry=0.002, linger=0.001))
 
@@ -214,7 +219,9 @@ def test_the_counts_add_up_under_threads_and_a_collector_of_moods(
     assert stats.queued == 0
     assert stats.produced >= 4 * 300 * 3
     heartbeats = len(sink.events("heartbeat"))
-    assert len(sink.spans) + len(sink.logs) - heartbeats <= stats.delivered <= len(sink.spans) + len(sink.logs)
+    assert (
+        len(sink.spans) + len(sink.logs) - heartbeats <= stats.delivered <= len(sink.spans) + len(sink.logs)
+    )
 
 
 def test_the_user_s_own_provider_and_exporter_stay(

@@ -1,0 +1,126 @@
+"""The backlog: bounded, ordered by worth, and counted to the last item."""
+
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+
+from stagelight.backlog import Backlog, Item
+from stagelight.conventions import EventType
+from stagelight.lines import Line
+from stagelight.scope import Scope
+
+TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+
+
+def start(*, ended: bool = False) -> Scope:
+    """Return a scope, as a start is queued."""
+    span = TRACER.start_span("s")
+    if ended:
+        span.end()
+    return Scope("s", span=span)
+
+
+def line() -> Line:
+    """Return a line."""
+    return Line(Scope("s"), EventType.LOG, 1)
+
+
+def span() -> ReadableSpan:
+    """Return a finished span."""
+    return ReadableSpan("s")
+
+
+def filled(items: list[Item], capacity: int) -> Backlog:
+    """Return a backlog that was given items."""
+    backlog = Backlog(capacity)
+    for item in items:
+        backlog.add(item)
+    return backlog
+
+
+def test_lines_go_first_and_a_new_one_is_refused() -> None:
+    spans = [span() for _ in range(4)]
+    backlog = filled([spans[0], line(), line(), *spans[1:], line()], 4)
+    assert backlog.take(10) == spans
+    assert backlog.stats(0).dropped_by_reason == {"queue_full": 3}
+
+
+def test_starts_that_the_finished_span_repeats_go_next() -> None:
+    running, first, last = start(), span(), span()
+    backlog = filled([running, start(ended=True), first, last], 3)
+    assert backlog.take(10) == [running, first, last]
+    assert backlog.stats(0).dropped_by_reason == {"superseded": 1}
+
+
+def test_at_last_what_comes_is_refused() -> None:
+    kept = [span(), span()]
+    backlog = filled([*kept, span(), start()], 2)
+    assert backlog.take(10) == kept
+    assert backlog.stats(0).dropped_by_reason == {"queue_full": 2}
+
+
+def test_room_is_looked_for_again_after_a_while() -> None:
+    backlog = filled([span(), span()], 2)
+    backlog.add(span())
+    backlog.take(1)
+    backlog.add(line())
+    for _ in range(400):
+        backlog.add(span())
+    assert not any(isinstance(item, Line) for item in backlog.take(10))
+
+
+def test_what_was_taken_is_queued_until_it_is_settled() -> None:
+    backlog = filled([span(), span()], 9)
+    backlog.take(2)
+    assert (backlog.stats(0).queued, backlog.is_empty) == (2, False)
+    backlog.settle(delivered=1, dropped=1, reason="rejected")
+    assert (backlog.stats(0).queued, backlog.is_empty) == (0, True)
+    assert backlog.wait_until_settled(0.0)
+
+
+def test_waiting_is_for_what_is_here_now() -> None:
+    backlog = filled([span()], 9)
+    assert not backlog.wait_until_settled(0.0)
+    backlog.take(1)
+    assert not backlog.wait_until_settled(0.0)
+    backlog.settle(delivered=1)
+    assert backlog.wait_until_settled(0.0)
+
+
+def test_what_is_abandoned_is_counted_once() -> None:
+    backlog = filled([span(), span(), span()], 9)
+    backlog.take(1)
+    assert backlog.abandon("exit") == 3
+    backlog.settle(delivered=1)
+    stats = backlog.stats(0)
+    assert (stats.dropped_by_reason, stats.delivered, stats.queued) == ({"exit": 3}, 0, 0)
+
+
+MOVES = st.sampled_from(["span", "line", "start", "ended", "take", "deliver", "reject", "lend"])
+
+
+@given(st.lists(MOVES, max_size=200), st.integers(1, 10))
+def test_produced_is_delivered_plus_dropped_plus_queued_whatever_happens(
+    moves: list[str], capacity: int
+) -> None:
+    backlog, taken = Backlog(capacity), 0
+    for move in moves:
+        if move == "take":
+            taken += len(backlog.take(3))
+        elif move == "lend":
+            backlog.lend(1)
+            taken += 1
+        elif move in {"deliver", "reject"}:
+            if taken:
+                taken -= 1
+                backlog.settle(
+                    **({"delivered": 1} if move == "deliver" else {"dropped": 1, "reason": "rejected"})
+                )
+        else:
+            backlog.add(
+                {"span": span, "line": line, "start": start, "ended": lambda: start(ended=True)}[move]()
+            )
+        stats = backlog.stats(0)
+        assert stats.produced == stats.delivered + stats.dropped + stats.queued
+        assert stats.queued - taken <= capacity

@@ -1,0 +1,116 @@
+"""Attribute values, names and secrets on their way to the wire."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from stagelight.attributes import (
+    CUT_MARK,
+    MOST_ATTRIBUTES,
+    MOST_CHARACTERS,
+    clean,
+    clean_attributes,
+    name_text,
+)
+from stagelight.redaction import REDACTED, is_secret, redact
+
+
+@pytest.mark.parametrize("value", ["text", True, 3, -1.5, 2**63 - 1, ["a", "b"], [1, 2], "ä € 😀"])
+def test_primitives_stay_as_they_are(value: object) -> None:
+    assert clean(value) == value
+
+
+def test_what_is_too_long_or_too_wide_is_cut_and_marked() -> None:
+    cut = clean("x" * 10_000_000)
+    assert isinstance(cut, str)
+    assert len(cut) == MOST_CHARACTERS + len(CUT_MARK)
+    assert cut.endswith(CUT_MARK)
+    assert clean(2**63) == str(2**63)
+    assert clean(10**5000) == "<integer of 16610 bits>"
+    assert len(clean_attributes({str(n): n for n in range(1000)})) == MOST_ATTRIBUTES
+    assert len(name_text("n" * 1000)) == 256
+
+
+def test_hostile_objects_become_their_type() -> None:
+    class Hostile:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    assert clean(Hostile()) == "<Hostile that cannot be shown>"
+    assert clean_attributes({Hostile(): 1, "workflow.status": 2, "": 3, "none": None, "a": 4}) == {
+        "<Hostile that cannot be shown>": 1,
+        "a": 4,
+    }
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda s: st.lists(s) | st.dictionaries(st.text(), s),
+    )
+)
+def test_any_value_can_be_said_in_utf_8(value: object) -> None:
+    cleaned = clean(value)
+    for item in cleaned if isinstance(cleaned, list) else [cleaned]:
+        assert isinstance(item, (str, bool, int, float))
+        if isinstance(item, str):
+            item.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["password", "db.password", "DB_PASSWORD", "userPassword", "X-Api-Key", "apiKey", "api_key", "authorization", "Authorization", "cookie", "set-cookie", "access_token", "accessToken", "refreshtoken", "client_secret", "privateKey", "session.id", "credit_card_number", "csrf", "jwt", "dbpasswd"],
+)
+def test_keys_that_name_secrets_are_known(key: str) -> None:
+    assert is_secret(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["rows", "author", "token_count", "tokens", "gen_ai.usage.input_tokens", "keyboard", "monkey", "passage", "session", "key", "compass"],
+)
+def test_keys_that_do_not_are_left_alone(key: str) -> None:
+    assert is_secret(key) is (key == "token_count")
+
+
+SECRETS = [
+    "Authorization: Bearer {}",
+    "authorization=Basic {}",
+    "password={}",
+    "password: '{}'",
+    '{{"password": "{}"}}',
+    "api_key={}&page=2",
+    "https://user:{}@host/path",
+    "postgres://app:{}@db:5432/x",
+    "token => {}",
+    "client_secret='{}'",
+    "Cookie: session={}",
+    "key sk-live-{}",
+    "ghp_{}AAAA",
+    "eyJhbGciOiJIUzI1NiJ9.{}.sig",
+    "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize("shape", SECRETS)
+def test_secrets_in_text_are_cut_out(shape: str) -> None:
+    secret = "hunter2hunter2hunter2"
+    assert secret not in redact("before " + shape.format(secret) + " after")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["loaded 3 rows", "3 tokens: fine", "see https://host/path?page=2", "the author: me", "basic training"],
+)
+def test_plain_text_is_left_alone(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_redaction_is_linear_in_the_length() -> None:
+    for piece in ("a.", "token", "password=", "://", "bearer ", "eyJ", "-----BEGIN PRIVATE KEY-----"):
+        redact(piece * (MOST_CHARACTERS // len(piece)))
+
+
+def test_secrets_are_redacted_by_key() -> None:
+    assert clean_attributes({"db.password": "x", "rows": 1}) == {"db.password": REDACTED, "rows": 1}
