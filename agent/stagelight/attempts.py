@@ -53,6 +53,9 @@ class Attempts:
         self._failures: list[Failure] = []
         self._lock = threading.RLock()
 
+    def __len__(self) -> int:
+        return len(self._failures)
+
     def failed(self, failure: Failure) -> None:
         """Remember a failure; it replaces the one of the same function in the same lane."""
         with self._lock:

@@ -166,6 +166,10 @@ class HttpChannel(Generic[T]):
         client = exporter._client  # noqa: SLF001 - the only way to the answer; the version is pinned
         self._exporter = exporter
         self._request = client._transport = SingleRequest(client._transport, rejected)  # noqa: SLF001 - as above
+        self.endpoint: str = client._endpoint  # noqa: SLF001 - as above
+        """The full URL that batches go to."""
+        self.headers: dict[str, str] = dict(client._headers)  # noqa: SLF001 - as above
+        """What is sent with each request."""
 
     def send(self, batch: Sequence[T], timeout: float) -> Outcome:
         """Send a batch in one request."""

@@ -95,7 +95,7 @@ def environment(options: argparse.Namespace, command: list[str], environ: dict[s
         _endpoint(environ, options.endpoint, file.get("endpoint"))
     service = options.service or environ.get("OTEL_SERVICE_NAME") or file.get("service")
     if options.service or "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
-        environ["OTEL_SERVICE_NAME"] = str(service or _program_name(command))
+        environ["OTEL_SERVICE_NAME"] = str(service or program_name(command))
     environ.setdefault("OTEL_PYTHON_DISTRO", "stagelight")
     environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "stagelight")
     environ["PYTHONPATH"] = _python_path(environ.get("PYTHONPATH", ""))
@@ -125,7 +125,7 @@ def _put(environ: dict[str, str], name: str, value: str) -> None:
         environ.pop(name, None)
 
 
-def _program_name(command: list[str]) -> str:
+def program_name(command: list[str]) -> str:
     """Return the script's or module's name; of a plain command, the command's."""
     first = Path(command[0]).name
     if not first.startswith("python"):

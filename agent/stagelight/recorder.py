@@ -78,12 +78,13 @@ class RecordedRun:
 
 
 @dataclass
-class _Memory:
+class Memory:
     """A channel that keeps what it gets."""
 
     items: list[Any] = field(default_factory=list[Any])
 
     def send(self, batch: Sequence[Any], timeout: float) -> Outcome:
+        """Keep a batch."""
         del timeout
         self.items.extend(batch)
         return DELIVERED
@@ -96,7 +97,7 @@ class Recorder:
     """What was recorded so far. Every property waits for what is on its way."""
 
     def __init__(
-        self, tracer_provider: TracerProvider, processor: Processor, spans: _Memory, logs: _Memory
+        self, tracer_provider: TracerProvider, processor: Processor, spans: Memory, logs: Memory
     ) -> None:
         self.tracer_provider = tracer_provider
         """Spans that others make through it are recorded too."""
@@ -136,7 +137,7 @@ class Recorder:
 @contextlib.contextmanager
 def recording() -> Generator[Recorder]:
     """Record in memory inside the block; what was set up before is back afterwards."""
-    spans, logs = _Memory(), _Memory()
+    spans, logs = Memory(), Memory()
     provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
     processor = Processor(
         lambda: Channels(spans, logs),

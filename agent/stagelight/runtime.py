@@ -183,11 +183,11 @@ def stats() -> Stats:
 
 
 @contextlib.contextmanager
-def replaced(runtime: Runtime | None) -> Generator[None]:
-    """Put another runtime in place inside the block; for tests."""
+def replaced(runtime: Runtime | None, *, is_settled: bool = True) -> Generator[None]:
+    """Put another runtime in place inside the block, or none, settled or yet to be set up; for tests."""
     global active, _is_settled
     with _lock:
-        before, active, _is_settled = (active, _is_settled), runtime, True
+        before, active, _is_settled = (active, _is_settled), runtime, is_settled
     threads.instrument()
     try:
         yield

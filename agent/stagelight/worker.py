@@ -205,7 +205,8 @@ class Worker:
             if self._gives_up():
                 self._backlog.settle(dropped=len(items), reason="exit")
                 return
-            self._say("unreachable", "the collector cannot be reached, trying again (%s)", outcome.reason)
+            target = getattr(channel, "endpoint", "the collector")
+            self._say("unreachable", "%s cannot be reached, trying again (%s)", target, outcome.reason)
             asked = outcome.retry_after or 0.0
             self._closing.wait(max(asked, delay * random.uniform(1.0, 1.3)))  # noqa: S311 - jitter is no secret
             delay = min(delay * 2, self._limits.slowest_retry)

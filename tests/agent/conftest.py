@@ -16,13 +16,14 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from stagelight.testing import stagelight_recorder  # noqa: F401 - the fixture, where the package is not installed
+from stagelight import testing
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+stagelight_recorder = testing.stagelight_recorder  # the fixture, where the package is not installed
 AGENT = Path(__file__).resolve().parents[2] / "agent"
 ENTRY_POINTS = """\
 [opentelemetry_distro]

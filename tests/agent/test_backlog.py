@@ -112,15 +112,23 @@ def test_produced_is_delivered_plus_dropped_plus_queued_whatever_happens(
             backlog.lend(1)
             taken += 1
         elif move in {"deliver", "reject"}:
-            if taken:
-                taken -= 1
-                backlog.settle(
-                    **({"delivered": 1} if move == "deliver" else {"dropped": 1, "reason": "rejected"})
-                )
+            taken -= _settle(backlog, move) if taken else 0
         else:
-            backlog.add(
-                {"span": span, "line": line, "start": start, "ended": lambda: start(ended=True)}[move]()
-            )
+            backlog.add(_made(move))
         stats = backlog.stats(0)
         assert stats.produced == stats.delivered + stats.dropped + stats.queued
         assert stats.queued - taken <= capacity
+
+
+def _settle(backlog: Backlog, move: str) -> int:
+    if move == "deliver":
+        backlog.settle(delivered=1)
+    else:
+        backlog.settle(dropped=1, reason="rejected")
+    return 1
+
+
+def _made(kind: str) -> Item:
+    if kind == "span":
+        return span()
+    return line() if kind == "line" else start(ended=kind == "ended")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import stagelight
@@ -12,8 +14,6 @@ from stagelight.exporter import HttpChannel, OpaqueChannel, Outcome, Several, Ve
 
 @pytest.fixture(autouse=True)
 def _no_otel(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     for name in os.environ:
         if name.startswith("OTEL_"):
             monkeypatch.delenv(name)
@@ -21,12 +21,12 @@ def _no_otel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _endpoint(channel: object) -> str:
     assert isinstance(channel, HttpChannel)
-    return str(channel._exporter._endpoint)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportUnknownArgumentType]
+    return channel.endpoint
 
 
 def _headers(channel: object) -> dict[str, str]:
     assert isinstance(channel, HttpChannel)
-    return dict(channel._exporter._client._headers)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportUnknownArgumentType]
+    return channel.headers
 
 
 def test_the_default_endpoint_is_loopback_without_compression() -> None:
@@ -75,8 +75,7 @@ def test_a_missing_grpc_exporter_is_named_once(
     with pytest.raises(MissingExporterError) as caught:
         exporter.channels()
     assert caught.value.package == "opentelemetry-exporter-otlp-proto-grpc"
-    with runtime.replaced(None):
-        runtime._is_settled = False
+    with runtime.replaced(None, is_settled=False):
         for _ in range(2):
             with stagelight.workflow("w") as run:
                 assert run.id == ""

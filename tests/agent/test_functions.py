@@ -11,6 +11,7 @@ import pytest
 import stagelight
 from stagelight.instrumentation import functions
 from stagelight.instrumentation.functions import Instrumentation, Pattern, parse
+from stagelight.recording import StepOpener
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -42,7 +43,7 @@ def module_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[st
     """Return the name of a module that can be imported and was not yet."""
     name = "stagelight_test_pipeline"
     (tmp_path / f"{name}.py").write_text(SOURCE)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield name
     sys.modules.pop(name, None)
 
@@ -76,13 +77,14 @@ def test_a_module_that_is_imported_already_is_patched_at_once_and_restored(
 ) -> None:
     module: Any = importlib.import_module(module_name)
     original = module.load_a
+    finders = list(sys.meta_path)
     patched = Instrumentation(parse([f"{module_name}:load_a"], []))
     patched.apply()
     module.load_a()
     patched.undo()
     assert module.load_a is original
     assert _names(stagelight_recorder) == ["load_a"]
-    assert patched._finder not in sys.meta_path
+    assert sys.meta_path == finders
 
 
 def test_a_workflow_pattern_makes_runs(module_name: str, stagelight_recorder: Recorder) -> None:
@@ -113,7 +115,7 @@ def test_a_function_that_refuses_to_be_wrapped_stays_as_it_is(monkeypatch: pytes
     def broken(*_: object) -> Any:
         raise RuntimeError
 
-    monkeypatch.setattr(functions.StepOpener, "__call__", broken)
+    monkeypatch.setattr(StepOpener, "__call__", broken)
 
     def load() -> int:
         return 1

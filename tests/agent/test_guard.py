@@ -11,9 +11,10 @@ import pytest
 import stagelight
 from stagelight import attempts, attributes, backlog, processor, recording, records, runtime, scope, worker
 from stagelight.guard import faults, faults_by_place, guard, guarded, report
+from stagelight.recorder import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from stagelight.recorder import Recorder
 
@@ -43,7 +44,7 @@ def use_everything() -> list[object]:
         return number
 
     @stagelight.step
-    def generate() -> Any:
+    def generate() -> Generator[int, object]:
         seen.append((yield 1))
 
     error = LookupError("the user's own")
@@ -135,7 +136,8 @@ def test_a_queue_that_raises_changes_nothing(
     expected = use_everything()
     assert runtime.active is not None
     with monkeypatch.context() as patch:
-        patch.setattr(runtime.active.processor._backlog, "_queue", BrokenQueue())
+        patch.setattr(backlog, "deque", BrokenQueue)
+        patch.setattr(runtime.active.processor, "_backlog", backlog.Backlog(9))
         assert use_everything() == expected
     assert stagelight_recorder.runs
 
@@ -143,10 +145,8 @@ def test_a_queue_that_raises_changes_nothing(
 def test_a_channel_that_raises_is_a_refusal_and_counted(
     stagelight_recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stagelight import recorder
-
     with monkeypatch.context() as patch:
-        patch.setattr(recorder._Memory, "send", broken)
+        patch.setattr(Memory, "send", broken)
         with stagelight.workflow("w"):
             pass
         assert stagelight.flush()

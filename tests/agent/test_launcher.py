@@ -251,4 +251,4 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_the_service_is_named_after_what_runs(command: list[str], name: str) -> None:
-    assert launcher._program_name(command) == name
+    assert launcher.program_name(command) == name

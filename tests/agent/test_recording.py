@@ -70,7 +70,10 @@ def test_the_run_s_id_is_the_trace_s_unless_chosen(stagelight_recorder: Recorder
 
 
 def test_a_run_s_id_can_be_made_of_the_call_s_arguments(stagelight_recorder: Recorder) -> None:
-    @stagelight.workflow(run_id=lambda order: f"order-{order}")
+    def order_id(order: int) -> str:
+        return f"order-{order}"
+
+    @stagelight.workflow(run_id=order_id)
     def ship(order: int) -> None:
         del order
 
@@ -338,7 +341,7 @@ def test_what_is_said_goes_to_the_innermost_scope(stagelight_recorder: Recorder)
         stagelight.log("begun", rows=3)
         with stagelight.step("s") as step:
             stagelight.progress(1, 4, "a quarter")
-            stagelight.set(size=2, password="hunter2")
+            stagelight.set({"password": "hunter2"}, size=2)
         run.set({"owner": "me"})
     said = [
         event for event in stagelight_recorder.events if event.type in {EventType.LOG, EventType.PROGRESS}

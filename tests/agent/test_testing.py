@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def test_recordings_nest_and_put_back_what_was_there() -> None:
 
 
 def test_patches_are_taken_back() -> None:
-    start, call = threading.Thread.start, logs.logging.Logger.callHandlers
+    start, call = threading.Thread.start, logging.Logger.callHandlers
     threads.instrument()
     threads.instrument()
     logs.instrument("INFO")
@@ -54,4 +55,4 @@ def test_patches_are_taken_back() -> None:
     threads.uninstrument()
     threads.uninstrument()
     assert threading.Thread.start is start
-    assert logs.logging.Logger.callHandlers is call
+    assert logging.Logger.callHandlers is call

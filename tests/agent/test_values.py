@@ -60,7 +60,29 @@ def test_any_value_can_be_said_in_utf_8(value: object) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["password", "db.password", "DB_PASSWORD", "userPassword", "X-Api-Key", "apiKey", "api_key", "authorization", "Authorization", "cookie", "set-cookie", "access_token", "accessToken", "refreshtoken", "client_secret", "privateKey", "session.id", "credit_card_number", "csrf", "jwt", "dbpasswd"],
+    [
+        "password",
+        "db.password",
+        "DB_PASSWORD",
+        "userPassword",
+        "X-Api-Key",
+        "apiKey",
+        "api_key",
+        "authorization",
+        "Authorization",
+        "cookie",
+        "set-cookie",
+        "access_token",
+        "accessToken",
+        "refreshtoken",
+        "client_secret",
+        "privateKey",
+        "session.id",
+        "credit_card_number",
+        "csrf",
+        "jwt",
+        "dbpasswd",
+    ],
 )
 def test_keys_that_name_secrets_are_known(key: str) -> None:
     assert is_secret(key)
@@ -68,7 +90,19 @@ def test_keys_that_name_secrets_are_known(key: str) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["rows", "author", "token_count", "tokens", "gen_ai.usage.input_tokens", "keyboard", "monkey", "passage", "session", "key", "compass"],
+    [
+        "rows",
+        "author",
+        "token_count",
+        "tokens",
+        "gen_ai.usage.input_tokens",
+        "keyboard",
+        "monkey",
+        "passage",
+        "session",
+        "key",
+        "compass",
+    ],
 )
 def test_keys_that_do_not_are_left_alone(key: str) -> None:
     assert is_secret(key) is (key == "token_count")
@@ -95,8 +129,8 @@ SECRETS = [
 
 @pytest.mark.parametrize("shape", SECRETS)
 def test_secrets_in_text_are_cut_out(shape: str) -> None:
-    secret = "hunter2hunter2hunter2"
-    assert secret not in redact("before " + shape.format(secret) + " after")
+    planted = "hunter2" * 3
+    assert planted not in redact("before " + shape.format(planted) + " after")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsPartialSuccess,
     ExportLogsServiceResponse,
@@ -237,10 +238,8 @@ def test_the_user_s_own_provider_and_exporter_stay(
 
 
 def test_exporting_is_not_traced_itself(
-    connected: Callable[..., None], sink: Sink, provider: TracerProvider, monkeypatch: pytest.MonkeyPatch
+    connected: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-
     seen: list[bool] = []
     original = OTLPSpanExporter.export
 
@@ -269,9 +268,7 @@ def test_what_is_not_sampled_is_not_sent(sink: Sink) -> None:
     provider.shutdown()
 
 
-def test_a_second_configure_replaces_the_first(
-    connected: Callable[..., None], sink: Sink, provider: TracerProvider
-) -> None:
+def test_a_second_configure_replaces_the_first(connected: Callable[..., None], sink: Sink) -> None:
     connected()
     connected()
     with stagelight.workflow("w"):

@@ -40,10 +40,10 @@ server.serve_forever()
 
 
 def _otel_batch() -> Callable[[int], None]:
-    from opentelemetry import trace
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry import trace  # noqa: PLC0415 - a contender loads only itself
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - a contender loads only itself
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - a contender loads only itself
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - a contender loads only itself
 
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -60,7 +60,7 @@ def _otel_batch() -> Callable[[int], None]:
 
 
 def _stagelight() -> Callable[[int], None]:
-    import stagelight
+    import stagelight  # noqa: PLC0415 - a contender loads only itself
 
     def run(count: int) -> None:
         with stagelight.workflow("run"):
@@ -72,7 +72,7 @@ def _stagelight() -> Callable[[int], None]:
 
 
 def _stagelight_decorated() -> Callable[[int], None]:
-    import stagelight
+    import stagelight  # noqa: PLC0415 - a contender loads only itself
 
     @stagelight.step
     def x() -> None:
@@ -87,7 +87,7 @@ def _stagelight_decorated() -> Callable[[int], None]:
 
 
 def _logfire() -> Callable[[int], None]:
-    import logfire
+    import logfire  # noqa: PLC0415 - a contender loads only itself
 
     logfire.configure(send_to_logfire=False, console=False, inspect_arguments=False)
 
