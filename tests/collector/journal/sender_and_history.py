@@ -1,7 +1,7 @@
 """A program to be killed: senders, and a history that takes batches from the journal.
 
-Arguments: the journal's path, the history's directory, the number of this life. Each line on stdout is the name of
-a request that was acknowledged. History is a directory with one file per batch, named after its borders and written
+Arguments: the journal's path, the history's directory, the number of this life. A line on stdout is the
+name of a request that was acknowledged, or `BETWEEN`. History is a directory with one file per batch, named after its borders and written
 whole or not at all, as a store does that recognises a repeated batch.
 """
 
@@ -17,6 +17,7 @@ from stagelight_collector.journal import Journal, Plan, Signal
 
 REPEATED = 100
 SENDERS = 8
+BETWEEN = "taken by history, not yet committed\n"
 
 
 async def send(journal: Journal, names: itertools.chain[str]) -> None:
@@ -42,6 +43,7 @@ def write_batch(history: Path, plan: Plan, names: list[str]) -> None:
     unfinished = batch.with_suffix(".part")
     unfinished.write_text(text)
     unfinished.rename(batch)
+    os.write(1, BETWEEN.encode())
 
 
 async def hand_over(journal: Journal, history: Path) -> None:

@@ -70,14 +70,14 @@ class Receiver:
 
 
 @asynccontextmanager
-async def _serve(limits: Limits | None = None) -> AsyncGenerator[Receiver]:
+async def _serve(limits: Limits | None = None, **options: float) -> AsyncGenerator[Receiver]:
     counters = ReceiverCounters()
     async with ClientSession() as client:
         receiver = Receiver(0, client, counters)
         receiver.gate.set()
         app = web.Application()
         app.add_routes(routes(receiver.ingest, limits, counters))
-        runner = web.AppRunner(app, **RUNNER_OPTIONS, access_log=None)
+        runner = web.AppRunner(app, **{**RUNNER_OPTIONS, **options}, access_log=None)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from stagelight_collector.journal import JournalClosed, JournalFull, JournalUnavailable, Signal
-from stagelight_collector.receivers import Limits
+from stagelight_collector.receivers import RUNNER_OPTIONS, Limits
 from stagelight_collector.receivers.status import Reason
 
 if TYPE_CHECKING:
@@ -319,6 +319,17 @@ async def test_a_body_that_does_not_arrive_ends_in_an_answer_and_a_closed_connec
         answer = await asyncio.wait_for(reader.read(), 30)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"did not arrive within 0.05 s" in answer
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_headers_that_do_not_end_close_the_connection(serve: Any, traces: bytes) -> None:
+    assert 0 < RUNNER_OPTIONS["keepalive_timeout"] <= 60
+    async with serve(keepalive_timeout=0.05) as receiver:
+        reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+        writer.write(_HEAD)
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        assert (await receiver.send(traces)).status == 200
         writer.close()
         await writer.wait_closed()
 
