@@ -1,5 +1,6 @@
 import { feedAddress } from '../api';
 import { type Connection, Feed } from '../feed/feed';
+import { LobbyView } from '../lobby/view.svelte';
 import { type FeedData, LOBBY } from '../model';
 import { clock } from './clock.svelte';
 import { LobbyRoom } from './lobby-room.svelte';
@@ -14,6 +15,7 @@ class Page {
   connection: Connection = $state.raw({ state: 'connecting' });
   room: RunRoom | null = $state.raw(null);
   readonly lobby = new LobbyRoom();
+  readonly lobbyView = new LobbyView();
   /** Whether what is shown may be out of date. */
   readonly stale = $derived(this.connection.state === 'reconnecting' || this.connection.state === 'gone');
 
