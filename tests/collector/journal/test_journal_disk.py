@@ -101,7 +101,7 @@ def _emptied(entry: Entry) -> Entry:
     return Entry(entry.seq, entry.signal, entry.received, b"")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 async def test_one_flipped_bit_costs_at_most_what_it_touches(
     tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
@@ -117,7 +117,7 @@ async def test_one_flipped_bit_costs_at_most_what_it_touches(
     shutil.rmtree(path.parent)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(left=st.floats(0, 1))
 async def test_a_file_cut_anywhere_still_opens(tmp_path_factory: pytest.TempPathFactory, left: float) -> None:
     path = tmp_path_factory.mktemp("cut") / "journal.sqlite3"

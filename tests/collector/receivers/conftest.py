@@ -70,7 +70,7 @@ class Receiver:
 
 
 @asynccontextmanager
-async def _serve(limits: Limits | None = None, **options: float) -> AsyncGenerator[Receiver]:
+async def _serve(limits: Limits | None = None, **options: Any) -> AsyncGenerator[Receiver]:
     counters = ReceiverCounters()
     async with ClientSession() as client:
         receiver = Receiver(0, client, counters)

@@ -98,7 +98,7 @@ _groupless = st.lists(
 ).map(bytes)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(body=_groupless, outer=st.sampled_from([(), (1,), (1, 2), (1, 2, 2), (1, 2, 2, 9), (1, 1, 1)]))
 def test_what_protobuf_takes_is_not_called_malformed(body: bytes, outer: tuple[int, ...]) -> None:
     for number in reversed(outer):
