@@ -52,13 +52,17 @@ class History(Protocol):
     event loop; none blocks it.
     """
 
-    async def insert(self, batch: Batch, token: str) -> None:
+    async def insert(self, batch: Batch, token: str, *, again: bool = False) -> None:
         """Store a batch; return when it is on disk.
 
         `token` is derived from the batch's content. The same batch with the same token is stored once, whatever
         happened in between (also when only part of it went in), for the last 10,000 inserts of each table. Events
         are stored once under any token. Parts of the batch that are empty are skipped, and so are events without a
         run id; 20,000 rows go in at a time.
+
+        `again` says that the batch may have been inserted before and how that ended is not known: after a crash, or
+        an error. Then the rows are compared with the tables, because an engine that was killed may have kept the
+        token and not the rows, or the rows and not the token. An empty token is never remembered.
 
         Raises:
             HistoryError: `retryable` where the engine is down or busy; not where the batch itself is at fault, for
@@ -104,7 +108,10 @@ class History(Protocol):
         ...
 
     async def unfinished_runs(self, limit: int, since: int = 0) -> list[RunRecord]:
-        """Return runs that have not ended and were heard of since then, the latest heard of first."""
+        """Return runs that have not ended and were heard of since then, the latest heard of first.
+
+        Looks at the latest 100,000 runs heard of; so do `workflows` and `trace_runs`.
+        """
         ...
 
     async def recent_run_ids(self, limit: int) -> list[str]:

@@ -78,7 +78,7 @@ def list_runs(handle: Handle, wanted: RunFilter, cursor: str | None, limit: int)
     if wanted.until is not None:
         before = min(before, RunKey(max(wanted.until, 0), ""))
     found: list[RunRecord] = []
-    portion = max(PORTION, 2 * limit)
+    portion = max(PORTION, 3 * limit)
     walk = _Walk(handle, wanted.workflow, since=since, before=before.started, portion=portion)
     for floor, ceiling in walk:
         span = {"floor": floor, "ceiling": ceiling, "since": max(since, floor * queries.PERIOD_NS)}

@@ -56,9 +56,9 @@ class ClickHouseHistory:
             raise
         return history
 
-    async def insert(self, batch: Batch, token: str) -> None:
+    async def insert(self, batch: Batch, token: str, *, again: bool = False) -> None:
         """See `History.insert`."""
-        await self._write.call(lambda handle: self._writer.write(handle, batch, token))
+        await self._write.call(lambda handle: self._writer.write(handle, batch, token, again=again))
 
     async def list_runs(
         self, wanted: RunFilter, cursor: str | None = None, limit: int = 50

@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_collector.history.errors import HistoryError
+from stagelight_collector.history.presence import absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,15 +59,20 @@ class Writer:
     def __init__(self) -> None:
         self._types: dict[str, dict[str, str]] = {}
 
-    def write(self, handle: Handle, batch: Batch, token: str) -> None:
+    def write(self, handle: Handle, batch: Batch, token: str, *, again: bool = False) -> None:
         """Insert a batch; once, however often it is called with the same batch and token.
+
+        With `again`, what the tables have already is left out, row by row, and no token is trusted.
 
         Raises:
             HistoryError: See its `retryable`.
         """
         try:
             for table, columns in _tables(batch):
-                self._insert(handle, table, columns, token)
+                if again:
+                    self._insert(handle, table, absent(handle, table, columns), "")
+                else:
+                    self._insert(handle, table, columns, token)
         except HistoryError:
             raise
         except Exception as error:
@@ -89,7 +95,9 @@ class Writer:
                 list(columns),
                 column_type_names=[types[name] for name in columns],
                 column_oriented=True,
-                settings={**_SETTINGS, "insert_deduplication_token": f"{token}:{table}:{number}"},
+                settings={**_SETTINGS, "insert_deduplication_token": f"{token}:{table}:{number}"}
+                if token
+                else {**_SETTINGS, "insert_deduplicate": 0},
             )
 
     def _columns(self, handle: Handle, table: str) -> Mapping[str, str]:
@@ -153,10 +161,8 @@ def _event_row(event: Event) -> tuple[Any, ...]:
 
 
 def fact(event: Event) -> str:
-    """Return the event as JSON; equal facts give equal text, so the time of receipt is left out."""
-    data = event.to_dict()
-    data.pop("received", None)
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), default=str)
+    """Return the event as JSON; equal facts give equal text, for their hash is part of the row's key."""
+    return json.dumps(event.to_dict(), sort_keys=True, separators=(",", ":"), default=str)
 
 
 def _time(time: int) -> int:

@@ -205,7 +205,7 @@ async def test_more_calls_than_may_wait_are_refused(
 async def test_a_reader_cannot_write(dsn: str, tmp_path: Path) -> None:
     history = await store.ClickHouseHistory.open(engine_of(dsn, data_dir=tmp_path))
     hidden: Any = history
-    lane: Lane = hidden._read
+    lane: Lane = hidden._read  # noqa: SLF001 - the lane is what is tested
     try:
         with pytest.raises(Exception, match="readonly"):
             await lane.call(lambda handle: handle.command("DROP TABLE stagelight_events"))

@@ -54,8 +54,9 @@ async def test_runs_are_listed_newest_first_and_those_of_one_moment_by_id(histor
 
 
 async def test_a_run_is_listed_once_at_its_start_however_long_it_is_heard_of(
-    history: History, put: Put
+    history: History, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reader, "PORTION", 2)
     await put(ended("long", 90), started("other", 50))
     await put(
         *[Event(type=EventType.PROGRESS, run_id="long", time=NOW + s * SECOND) for s in range(5, 80, 5)]
@@ -177,7 +178,7 @@ async def test_a_filter_that_matches_little_searches_in_bounded_portions(
     history: History, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "PORTION", 2)
-    monkeypatch.setattr(reader, "BUDGET", 20)
+    monkeypatch.setattr(reader, "BUDGET", 50)
     await put(*[started(f"r{n:03}", n * 10) for n in range(100)], ended("r001", 11, EventType.RUN_FAILED))
 
     first = await history.list_runs(RunFilter(status=RunStatus.FAILED), None, 5)
