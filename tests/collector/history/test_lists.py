@@ -185,6 +185,8 @@ async def test_a_filter_that_matches_little_searches_in_bounded_portions(
 
     assert (list(first.items), first.cursor is None) == ([], False)
     assert await listed(history, limit=5, status=RunStatus.FAILED) == ["r001"]
+    sevens = [f"r{n:03}" for n in reversed(range(100)) if "7" in str(n)]
+    assert await listed(history, limit=5, q="7") == sevens
     assert await listed(history, limit=7) == [f"r{n:03}" for n in reversed(range(100))]
 
 
