@@ -10,7 +10,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from stagelight.backlog import Backlog, Stats
-from stagelight.conventions import PARENT_STEP_ID, RUN_ID
+from stagelight.conventions import PARENT_STEP_ID, RUN_ID, SCOPE_NAME
 from stagelight.guard import faults, report
 from stagelight.records import Records
 from stagelight.scope import KEY, Scope
@@ -83,8 +83,8 @@ class Processor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Make a span that somebody else starts inside a run belong to the run."""
         try:
-            if span.instrumentation_scope == self._instrumentation_scope:
-                return
+            if getattr(span.instrumentation_scope, "name", "") == SCOPE_NAME:
+                return  # ours: it carries its own
             scope = (get_current() if parent_context is None else parent_context).get(KEY)
             if isinstance(scope, Scope) and scope.run_id:
                 inherited = scope.inherited()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import Link, get_current_span, set_span_in_context
@@ -36,6 +36,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FUNCTION: Final = "code.function.name"
+_ROOM: Final = 32
+"""More than the agent's own attributes ever are."""
 _NOTHING: Final[Mapping[str, object]] = {}
 
 
@@ -192,7 +194,8 @@ class StepOpener:
         self, using: Runtime, name: str, arguments: tuple[object, ...], keywords: Mapping[str, object]
     ) -> Step:
         context = otel_context.get_current()
-        parent = cast("Scope | None", context.get(KEY))
+        found: Any = context.get(KEY)
+        parent: Scope | None = found
         if parent is None and using.fallback is not None:
             parent, context = _adopted(using.fallback, context)
         before = (
@@ -239,9 +242,23 @@ class StepOpener:
 def _announce(scope: Scope, using: Runtime, context: otel_context.Context) -> None:
     span = scope.span
     if span.is_recording():
-        span.set_attributes(scope.start_attributes)
+        _stamp(span, scope.start_attributes)
         using.processor.started(scope)
     scope.enter(set_span_in_context(span, otel_context.Context({**context, KEY: scope})))
+
+
+def _stamp(span: Any, attributes: dict[str, Any]) -> None:
+    """Put clean attributes on a span that has just begun.
+
+    Straight into the SDK's map where it is as we know it: there each value is cleaned once more, which costs more than
+    everything else that a step does. A limit on values, or another SDK, takes the public way.
+    """
+    bounded = getattr(span, "_attributes", None)
+    most = getattr(bounded, "maxlen", 0)
+    if getattr(bounded, "max_value_len", 0) is None and (most is None or most >= _ROOM):
+        bounded._dict.update(attributes)  # noqa: SLF001 - see above; held by a test
+    else:
+        span.set_attributes(attributes)
 
 
 def _adopted(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 from time import time_ns
 from traceback import TracebackException
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode
@@ -81,7 +79,7 @@ class Scope:
         self.attempts: Attempts | None = None
         self._children: dict[str, Any] | None = None
         self._processor = processor
-        self._token: object = None
+        self._token: Any = None
 
     @property
     def is_live(self) -> bool:
@@ -143,12 +141,14 @@ class Scope:
     def leave(self) -> None:
         """Make the scope before this one current again; a token of another task's is let go quietly."""
         token, self._token = self._token, None
-        if isinstance(token, contextvars.Token):
-            known = cast("contextvars.Token[object]", token)
-            with contextlib.suppress(ValueError, RuntimeError):
-                known.var.reset(known)
-        elif token is not None:
-            otel_context.detach(token)  # type: ignore[arg-type]  # another runtime context's own kind of token
+        if token is None:
+            return
+        try:
+            token.var.reset(token)
+        except AttributeError:  # another runtime context's own kind of token
+            otel_context.detach(token)
+        except (ValueError, RuntimeError):
+            pass
 
     def end(
         self,

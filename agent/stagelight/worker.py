@@ -45,6 +45,14 @@ def _is_not_ours(record: logging.LogRecord) -> bool:
     return record.threadName != THREAD_NAME
 
 
+def backoff(
+    tries: int, asked: float | None, limits: Limits, jitter: Callable[[float, float], float] = random.uniform
+) -> float:
+    """Return the seconds to wait before trying again: doubling, with jitter upwards, never less than was asked for."""
+    delay = min(limits.first_retry * 2 ** min(tries, 16), limits.slowest_retry)
+    return max(asked or 0.0, delay * jitter(1.0, 1.3))
+
+
 class Worker:
     """Sends batches in order, one request at a time; keeps a batch until it is delivered or refused for good.
 
@@ -172,7 +180,7 @@ class Worker:
             waited = monotonic() - started
             if waited + limits.linger > limits.longest_linger or len(self._backlog) >= limits.batch:
                 return
-            if len(self._backlog) < limits.batch // 8:
+            if len(self._backlog) < limits.batch // 32:
                 return
 
     def _deliver(self, batch: Sequence[Item]) -> None:
@@ -199,7 +207,7 @@ class Worker:
         """Send items of one signal until they are settled."""
         if not items:
             return
-        delay = self._limits.first_retry
+        tries = 0
         while (outcome := self._try(channel, items)).verdict is Verdict.RETRY:
             self._is_failing, self._is_heard = True, False
             if self._gives_up():
@@ -207,9 +215,8 @@ class Worker:
                 return
             target = getattr(channel, "endpoint", "the collector")
             self._say("unreachable", "%s cannot be reached, trying again (%s)", target, outcome.reason)
-            asked = outcome.retry_after or 0.0
-            self._closing.wait(max(asked, delay * random.uniform(1.0, 1.3)))  # noqa: S311 - jitter is no secret
-            delay = min(delay * 2, self._limits.slowest_retry)
+            self._closing.wait(backoff(tries, outcome.retry_after, self._limits))
+            tries += 1
             if self._closing.is_set():
                 self._closing_pause()
         self._settle(channel, items, outcome)

@@ -13,14 +13,14 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsPartialSuccess,
     ExportLogsServiceResponse,
 )
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import stagelight
 from stagelight import runtime, settings
-from stagelight.worker import THREAD_NAME
+from stagelight.worker import THREAD_NAME, backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -314,3 +314,43 @@ def test_one_span_that_cannot_be_encoded_does_not_take_its_batch_with_it(
     assert stagelight.flush()
     assert sorted(sink.names()) == ["a", "c", "w"]
     assert stagelight.stats().dropped_by_reason == {"rejected": 1}
+
+
+@pytest.mark.parametrize(
+    ("tries", "asked", "seconds"),
+    [
+        (0, None, 1.0),
+        (1, None, 2.0),
+        (2, None, 4.0),
+        (3, None, 5.0),
+        (100, None, 5.0),
+        (0, 30.0, 30.0),
+        (3, 1.0, 5.0),
+    ],
+)
+def test_a_dead_collector_is_asked_once_a_second_at_most(
+    tries: int, asked: float | None, seconds: float
+) -> None:
+    limits = settings.Limits()
+    assert backoff(tries, asked, limits, lambda low, _: low) == seconds
+    assert backoff(tries, asked, limits, lambda _, high: high) >= seconds
+
+
+@pytest.mark.parametrize("limit", [None, 5, 1000])
+def test_a_step_s_attributes_are_what_the_public_way_would_make_of_them(
+    limit: int | None, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if limit is not None:
+        monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", str(limit))
+    provider = TracerProvider(shutdown_on_exit=False)
+    public = provider.get_tracer("x").start_span("x")
+    with runtime.replaced(None):
+        stagelight.configure(endpoint=sink.url, tracer_provider=provider)
+        with stagelight.workflow("a long name"), stagelight.step("another long name", kind="io") as step:
+            public.set_attributes(step.start_attributes)
+            assert isinstance(step.span, ReadableSpan)
+            assert isinstance(public, ReadableSpan)
+            assert step.span.attributes == public.attributes
+        stagelight.shutdown()
+    public.end()
+    provider.shutdown()
