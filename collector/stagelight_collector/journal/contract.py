@@ -46,7 +46,7 @@ class JournalError(Exception):
     """Base of all that the journal raises on purpose."""
 
 
-class JournalFull(JournalError):  # noqa: N818 # a state that is raised; `JournalError` is the base
+class JournalFull(JournalError):  # a state that is raised; `JournalError` is the base
     """The entries that history has not taken yet fill the journal; nothing was stored."""
 
     def __init__(self, used: int, capacity: int, retry_after: int = 1) -> None:
@@ -62,7 +62,7 @@ class JournalFull(JournalError):  # noqa: N818 # a state that is raised; `Journa
         """Seconds."""
 
 
-class JournalUnavailable(JournalError):  # noqa: N818 # a state that is raised; `JournalError` is the base
+class JournalUnavailable(JournalError):  # a state that is raised; `JournalError` is the base
     """The disk refused; nothing was acknowledged, and the next call tries again."""
 
     def __init__(self, path: Path, reason: str, retry_after: int = 1) -> None:
@@ -73,7 +73,7 @@ class JournalUnavailable(JournalError):  # noqa: N818 # a state that is raised; 
         """Seconds."""
 
 
-class JournalLocked(JournalError):  # noqa: N818 # a state that is raised; `JournalError` is the base
+class JournalLocked(JournalError):  # a state that is raised; `JournalError` is the base
     """Another process has this journal open."""
 
     def __init__(self, path: Path, owner: str) -> None:
@@ -86,7 +86,7 @@ class JournalLocked(JournalError):  # noqa: N818 # a state that is raised; `Jour
         """The other process's id, as text; empty if it could not be read."""
 
 
-class JournalClosed(JournalError):  # noqa: N818 # a state that is raised; `JournalError` is the base
+class JournalClosed(JournalError):  # a state that is raised; `JournalError` is the base
     """The journal is not open (any more)."""
 
     def __init__(self) -> None:

@@ -145,7 +145,7 @@ class JournalFile:
 
     def mend(self) -> None:
         """If the file was found damaged, set it aside and go on with what is readable."""
-        if self.damaged:
+        if self.damaged and self._lock is not None:
             self._disconnect()
             self._mend("found while in use")
 

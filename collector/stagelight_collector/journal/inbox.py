@@ -159,13 +159,7 @@ class Journal:
     async def read(self, after: int, limit_bytes: int = 8 << 20) -> list[Entry]:
         """The entries after `after` in order, at least one if there is one, until the bodies pass `limit_bytes`."""
         self._require_open()
-        try:
-            entries = await self._read(self._reader.read, after, limit_bytes)
-        except JournalUnavailable as error:
-            if is_corruption(error.__cause__):
-                self._file.damaged = True
-                await self._write(self._file.mend)
-            raise
+        entries = await self._read(self._reader.read, after, limit_bytes)
         self.counters.damaged = self._reader.damaged
         return entries
 
@@ -262,12 +256,23 @@ class Journal:
         return await self._run(1, work, *args)
 
     async def _run(self, thread: int, work: Callable[..., _T], *args: object) -> _T:
-        if self._threads is None:
-            raise JournalClosed
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads[thread], work, *args)
+            try:
+                return await self._in_thread(thread, work, *args)
+            except sqlite3.DatabaseError as error:
+                if not is_corruption(error):
+                    raise
+            # What is damaged is set aside; the call is then made on what could be kept.
+            self._file.damaged = True
+            await self._in_thread(0, self._file.mend)
+            return await self._in_thread(thread, work, *args)
         except (sqlite3.Error, OSError) as error:
             raise JournalUnavailable(self._path, _reason(error)) from error
+
+    async def _in_thread(self, thread: int, work: Callable[..., _T], *args: object) -> _T:
+        if self._threads is None:
+            raise JournalClosed
+        return await asyncio.get_running_loop().run_in_executor(self._threads[thread], work, *args)
 
 
 def _reason(error: Exception) -> str:

@@ -180,8 +180,6 @@ async def test_damage_found_while_in_use_is_mended_without_a_restart(path: Path,
         before = await journal.read(journal.committed, limit_bytes=1 << 30)
         _zero_pages(path, first=40, count=10)
         journal._reader.close()  # noqa: SLF001 # a new connection has cached nothing
-        with pytest.raises(JournalUnavailable):
-            await journal.read(journal.committed, limit_bytes=1 << 30)
         after = await journal.read(journal.committed, limit_bytes=1 << 30)
         assert 0 < len(after) < len(before)
         assert set(after) < set(before)
