@@ -81,6 +81,7 @@ class FakeCollector:
         self._cut = asyncio.Event()
         app = web.Application()
         app.router.add_get(f"{self.prefix}api/v1/feed", self._feed)
+        app.router.add_get(f"{self.prefix}api/v1/runs/{{id}}/feed", self._feed)
         app.router.add_get(f"{self.prefix}api/v1/runs", self._list)
         app.router.add_get(f"{self.prefix}{{path:.*}}", self._static)
         app.on_response_prepare.append(_secure)
@@ -134,7 +135,8 @@ class FakeCollector:
         changed.set()
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
-        rooms = request.query.getall("room")
+        run = request.match_info.get("id")
+        rooms = request.query.getall("room") if run is None else [run]
         self.feeds_opened += 1
         if any(room != "lobby" and room not in self.runs for room in rooms):
             return web.json_response({"title": "no such room"}, status=404)

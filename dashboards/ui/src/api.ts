@@ -1,13 +1,13 @@
-import type { RunPage } from './model';
+import { LOBBY, type RunPage } from './model';
 
 /** An address of the collector, relative to where the page is served. */
 export function address(path: string): string {
   return new URL(path, document.baseURI).href;
 }
 
-export function feedAddress(rooms: readonly string[]): string {
-  const query = new URLSearchParams(rooms.map((room) => ['room', room]));
-  return address(`api/v1/feed?${query}`);
+/** A run's own feed answers 404 for a run that nobody knows; the shared one would send a message. */
+export function feedAddress(room: string): string {
+  return address(room === LOBBY ? `api/v1/feed?room=${LOBBY}` : `api/v1/runs/${encodeURIComponent(room)}/feed`);
 }
 
 /** A page of history, newest first. Rejects with a message that can be shown. */

@@ -28,6 +28,11 @@ export class TimelineView {
     void this.room.shape;
     return this.room.tree.rows(this.collapsed);
   });
+  /** How many steps there are, shown or folded away. */
+  readonly total = $derived.by(() => {
+    void this.room.shape;
+    return this.room.tree.size;
+  });
   readonly origin = $derived.by(() => {
     void this.room.shape;
     return startOf(this.room);

@@ -42,7 +42,7 @@ class Page {
   /** Join the room; returns how to leave it. A page put aside by the browser ("back") holds no connection. */
   #open(name: string, room: LobbyRoom | RunRoom): () => void {
     const open = () => {
-      this.#feed = new Feed(feedAddress([name]), {
+      this.#feed = new Feed(feedAddress(name), {
         connection: (connection) => this.#connected(connection),
         date: (header) => clock.learn(header),
         message: (type: string, data: FeedData) => room.take(type, data),
