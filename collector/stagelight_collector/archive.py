@@ -1,7 +1,7 @@
 """The archive moves what the journal holds into history, each batch exactly once (invariant I1).
 
 A batch is a range of journal entries that is written down in the journal before it is inserted. After a crash the
-same range is inserted again under the same token, which history recognises; only then are the entries deleted.
+same range is built again, and history leaves out what it has already; only then are the entries deleted.
 """
 
 from __future__ import annotations
@@ -139,11 +139,12 @@ class Archive:
 
     async def _step(self) -> bool:
         """Insert one batch; return whether there was one."""
-        plan = await self.journal.unfinished() or await self._plan()
+        left_over = await self.journal.unfinished()
+        plan = left_over or await self._plan()
         stored, self._stored = self._stored, []
         extra, self._extra = self._extra, []
         if plan is not None:
-            await self._insert_plan(plan)
+            await self._insert_plan(plan, again=left_over is not None)
         if extra:
             await self._insert(Batch(seq=0, events=extra), "")
         for future in stored:
@@ -155,6 +156,8 @@ class Archive:
         size = count = 0
         seqs: list[int] = []
         held = self.attribution.held
+        while self._unplanned and self._unplanned[0] <= self.journal.committed:
+            heapq.heappop(self._unplanned)
         while self._unplanned and count < MAX_ROWS and size < MAX_BYTES:
             if held is not None and self._unplanned[0] >= held:
                 break
@@ -162,7 +165,7 @@ class Archive:
             batch, bytes_ = self._cache.get(seqs[-1], (None, MAX_BYTES // 8))
             count += rows(batch) if batch else 0
             size += bytes_
-        if not seqs or seqs[-1] <= self.journal.committed:
+        if not seqs:
             return None
         try:
             plan = await self.journal.plan(seqs[-1])
@@ -173,7 +176,7 @@ class Archive:
         self._planned = {plan: seqs}
         return plan
 
-    async def _insert_plan(self, plan: Plan) -> None:
+    async def _insert_plan(self, plan: Plan, *, again: bool) -> None:
         batches = await self._batches(plan)
         merged = Batch(
             seq=plan.last,
@@ -181,7 +184,7 @@ class Archive:
             traces=concatenate(batch.traces for batch in batches),
             logs=concatenate(batch.logs for batch in batches),
         )
-        if not await self._insert(merged, f"journal-{plan.first}-{plan.last}"):
+        if not await self._insert(merged, f"journal-{plan.first}-{plan.last}", again=again):
             self._set_aside(await self._entries(plan))
         await self.journal.commit(plan.last)
         for seq in [seq for seq in self._cache if seq <= plan.last]:
@@ -189,7 +192,9 @@ class Archive:
 
     async def _batches(self, plan: Plan) -> Sequence[Batch]:
         seqs = self._planned.pop(plan, None)
-        if seqs is not None and self._cache.keys() >= set(seqs):
+        # The range may hold more than was decoded when it was planned: what is committed is what the journal has.
+        complete = seqs is not None and len(seqs) == plan.last - plan.first + 1
+        if seqs is not None and complete and self._cache.keys() >= set(seqs):
             return [self._cache[seq][0] for seq in seqs]
         batches: list[Batch] = []
         for entry in await self._entries(plan):
@@ -213,12 +218,12 @@ class Archive:
             after = page[-1].seq
         return entries
 
-    async def _insert(self, batch: Batch, token: str) -> bool:
+    async def _insert(self, batch: Batch, token: str, *, again: bool = False) -> bool:
         """Insert a batch, however often it takes; return False if history refuses it for good."""
         attempt = 0
         while True:
             try:
-                await self.history.insert(batch, token)
+                await self.history.insert(batch, token, again=again or attempt > 0)
             except HistoryError as error:
                 if not error.retryable:
                     _log.error(

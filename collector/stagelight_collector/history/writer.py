@@ -71,6 +71,9 @@ class Writer:
             for table, columns in _tables(batch):
                 if again:
                     self._insert(handle, table, absent(handle, table, columns), "")
+                    if table == "otel_traces":
+                        # The view may have missed rows that the table has; smallest and greatest take them twice.
+                        self._insert(handle, "otel_traces_trace_id_ts", _ranges(columns), "")
                 else:
                     self._insert(handle, table, columns, token)
         except HistoryError:
@@ -126,6 +129,18 @@ def _tables(batch: Batch) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
     yield "otel_traces", batch.traces
     yield "otel_logs", batch.logs
     yield "stagelight_events", event_columns(batch.events)
+
+
+def _ranges(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return the rows of `otel_traces_trace_id_ts` for spans: the second of each, by trace."""
+    seconds = [time // 1_000_000_000 for time in columns.get("Timestamp", ())]
+    traces = list(columns.get("TraceId", ()))
+    named = [(trace, second) for trace, second in zip(traces, seconds, strict=True) if trace]
+    return {
+        "TraceId": [trace for trace, _ in named],
+        "Start": [second for _, second in named],
+        "End": [second for _, second in named],
+    }
 
 
 def _height(table: str, columns: Mapping[str, Sequence[Any]]) -> int:
