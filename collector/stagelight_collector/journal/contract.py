@@ -27,7 +27,7 @@ class Entry:
     received: int
     """Unix nanoseconds by the collector's clock."""
     body: bytes
-    """The decompressed OTLP protobuf message. Empty where the disk damaged it: decodes to nothing, keeps its place."""
+    """The decompressed OTLP protobuf message. Where the disk damaged an entry it is empty: decodes to nothing, keeps its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,12 @@ from stagelight_collector.journal.lock import FileLock
 from stagelight_collector.journal.salvage import finish_renaming, is_interrupted, rebuild
 from stagelight_collector.journal.schema import (
     WAL_CEILING,
+    checksum_of,
     connect_writer,
     digest_of,
     is_corruption,
     is_damage_at_open,
+    next_seq,
     sync_directory,
 )
 
@@ -104,7 +106,12 @@ class JournalFile:
         """Store all that is new in one transaction; the sequence number of each, None for a repetition."""
         with self._transaction() as db:
             now = self._clock()
-            seqs = [_store(db, arrival, now) for arrival in arrivals]
+            following = next_seq(db)
+            seqs: list[int | None] = []
+            for arrival in arrivals:
+                new = _store(db, following, arrival, now)
+                seqs.append(following if new else None)
+                following += new
             _forget(db, now, 2 * len(arrivals) + 16)
         stored = [(seq, arrival) for seq, arrival in zip(seqs, arrivals, strict=True) if seq is not None]
         if stored:
@@ -212,7 +219,8 @@ class JournalFile:
                     self._db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
 
 
-def _store(db: sqlite3.Connection, arrival: Arrival, now: int) -> int | None:
+def _store(db: sqlite3.Connection, seq: int, arrival: Arrival, now: int) -> bool:
+    """Whether it was new."""
     digest = digest_of(arrival.signal, arrival.body)
     marked = db.execute(
         "INSERT INTO seen(digest, at) VALUES (?1, ?2)"
@@ -220,11 +228,13 @@ def _store(db: sqlite3.Connection, arrival: Arrival, now: int) -> int | None:
         (digest, now, now - SEEN_NS),
     )
     if not marked.rowcount:
-        return None
-    return db.execute(
-        "INSERT INTO entries(signal, received, digest, body) VALUES (?, ?, ?, ?)",
-        (arrival.signal.value, arrival.received, digest, arrival.body),
-    ).lastrowid
+        return False
+    checksum = checksum_of(seq, arrival.received, digest)
+    db.execute(
+        "INSERT INTO entries(seq, signal, received, checksum, body) VALUES (?, ?, ?, ?, ?)",
+        (seq, arrival.signal.value, arrival.received, checksum, arrival.body),
+    )
+    return True
 
 
 def _forget(db: sqlite3.Connection, now: int, at_most: int) -> None:

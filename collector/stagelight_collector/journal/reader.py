@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_collector.journal.contract import Entry, Signal
-from stagelight_collector.journal.schema import connect, digest_of
+from stagelight_collector.journal.schema import checksum_of, connect, digest_of
 
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+COLUMNS: Final = "seq, CAST(signal AS BLOB), received, checksum, CAST(body AS BLOB)"
+"""As bytes, because damaged text would not be text any more."""
+_SIGNALS: Final = {signal.encode(): signal for signal in Signal}
 _log: Final = logging.getLogger(__name__)
 
 
@@ -35,17 +38,15 @@ class Reader:
             if self._db is None:
                 self._db = connect(self._path)
             rows = self._db.execute(
-                "SELECT seq, signal, received, digest, body FROM entries WHERE seq > ? ORDER BY seq", (after,)
+                f"SELECT {COLUMNS} FROM entries WHERE seq > ? ORDER BY seq",  # noqa: S608 # a constant
+                (after,),
             )
             try:
-                for seq, signal, received, digest, body in rows:
-                    room -= len(body)
+                for row in rows:
+                    room -= len(row[-1])
                     if entries and room < 0:
                         break
-                    sound = digest_of(signal, body) == digest
-                    entries.append(
-                        Entry(seq, Signal(signal), received, body if sound else self._damaged(seq))
-                    )
+                    entries.append(sound_entry(row) or self._damaged(row[0]))
             finally:
                 # An unfinished SELECT is an open read transaction: the log could not be reset.
                 rows.close()
@@ -57,7 +58,17 @@ class Reader:
         if db is not None:
             db.close()
 
-    def _damaged(self, seq: int) -> bytes:
+    def _damaged(self, seq: int) -> Entry:
         self.damaged += 1
         _log.error("Entry %d of the journal %s is damaged on disk and counts as empty.", seq, self._path)
-        return b""
+        return Entry(seq, Signal.LOGS, 0, b"")
+
+
+def sound_entry(row: tuple[Any, ...]) -> Entry | None:
+    """The entry in a row of `COLUMNS`, if it is what was written: damage can also give a readable row."""
+    seq, signal, received, checksum, body = row
+    if isinstance(seq, int) and isinstance(received, int) and isinstance(body, bytes) and signal in _SIGNALS:
+        entry = Entry(seq, _SIGNALS[signal], received, body)
+        if checksum_of(seq, received, digest_of(entry.signal, body)) == checksum:
+            return entry
+    return None

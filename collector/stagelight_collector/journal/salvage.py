@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from stagelight_collector.journal.contract import Signal
-from stagelight_collector.journal.schema import connect_writer, digest_of, sync_directory
+from stagelight_collector.journal.reader import COLUMNS, sound_entry
+from stagelight_collector.journal.schema import checksum_of, connect_writer, digest_of, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from stagelight_collector.journal.contract import Entry
+
 _LARGEST_GAP: Final = 100_000
 """Sequence numbers looked up one by one between the readable ends."""
-_SIGNALS: Final = frozenset(Signal)
 
 
 def is_interrupted(path: Path) -> bool:
@@ -65,7 +66,7 @@ def finish_renaming(path: Path, now: int) -> Path:
 def _salvage(damaged: Path, new: sqlite3.Connection) -> int:
     """Copy the readable entries with their numbers, their digests, and how far history is.
 
-    Only bodies that match their digest are taken. Where the plan is unreadable, its batch may reach history twice.
+    Only entries that match their checksum are taken. Where the plan is unreadable, its batch may reach history twice.
     """
     kept = 0
     with closing(
@@ -74,12 +75,15 @@ def _salvage(damaged: Path, new: sqlite3.Connection) -> int:
         committed = _scalar(old, "SELECT committed FROM state WHERE one = 1")
         planned = _scalar(old, "SELECT planned FROM state WHERE one = 1")
         new.execute("BEGIN IMMEDIATE")
-        for row in _rows(old, committed or 0):
+        for entry in _entries(old):
+            digest = digest_of(entry.signal, entry.body)
+            checksum = checksum_of(entry.seq, entry.received, digest)
+            row = (entry.seq, entry.signal.value, entry.received, checksum, entry.body)
             kept += new.execute("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?)", row).rowcount
-            new.execute("INSERT OR IGNORE INTO seen(digest, at) VALUES (?, ?)", (row[3], row[2]))
-        if committed is None:
-            first = new.execute("SELECT min(seq) FROM entries").fetchone()[0]
-            committed = None if first is None else first - 1
+            new.execute("INSERT OR IGNORE INTO seen(digest, at) VALUES (?, ?)", (digest, entry.received))
+        first = new.execute("SELECT min(seq) FROM entries").fetchone()[0]
+        if first is not None and (committed is None or committed >= first):
+            committed = first - 1
         if committed is not None:
             new.execute("UPDATE state SET committed = ?, planned = ?", (committed, planned))
         new.execute("COMMIT")
@@ -94,37 +98,26 @@ def _scalar(db: sqlite3.Connection, query: str) -> int | None:
     return row[0] if row is not None and isinstance(row[0], int) else None
 
 
-def _rows(db: sqlite3.Connection, committed: int) -> Iterator[tuple[Any, ...]]:
+def _entries(db: sqlite3.Connection) -> Iterator[Entry]:
     """From both ends as far as it goes, then the numbers in between one by one."""
-    front = committed
-    for row in _walk(db, "SELECT * FROM entries WHERE seq > ? ORDER BY seq", committed):
-        front = row[0]
-        yield row
+    front = 0
+    for entry in _walk(db, "seq > ? ORDER BY seq", 0):
+        front = entry.seq
+        yield entry
     back = _scalar(db, "SELECT seq FROM sqlite_sequence WHERE name = 'entries'") or front
-    for row in _walk(db, "SELECT * FROM entries WHERE seq > ? ORDER BY seq DESC", front):
-        back = row[0] - 1
-        yield row
+    for entry in _walk(db, "seq > ? ORDER BY seq DESC", front):
+        back = entry.seq - 1
+        yield entry
     for seq in range(front + 1, min(back, front + _LARGEST_GAP) + 1):
-        yield from _walk(db, "SELECT * FROM entries WHERE seq = ?", seq)
+        yield from _walk(db, "seq = ?", seq)
 
 
-def _walk(db: sqlite3.Connection, query: str, seq: int) -> Iterator[tuple[Any, ...]]:
-    with suppress(sqlite3.Error, UnicodeDecodeError):
-        for row in db.execute(query, (seq,)):
-            if _is_sound(row):
-                yield row
-
-
-def _is_sound(row: tuple[Any, ...]) -> bool:
-    """Whether the row is what was written: damage can also give a readable row with wrong content."""
-    seq, signal, received, digest, body = row
-    return (
-        isinstance(seq, int)
-        and isinstance(received, int)
-        and isinstance(body, bytes)
-        and signal in _SIGNALS
-        and digest_of(signal, body) == digest
-    )
+def _walk(db: sqlite3.Connection, which: str, seq: int) -> Iterator[Entry]:
+    with suppress(sqlite3.Error):
+        for row in db.execute(f"SELECT {COLUMNS} FROM entries WHERE {which}", (seq,)):  # noqa: S608 # constants
+            entry = sound_entry(row)
+            if entry is not None:
+                yield entry
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -18,7 +18,7 @@ WAL_CEILING: Final = 64 << 20
 _TABLES: Final = (
     (
         "CREATE TABLE entries(seq INTEGER PRIMARY KEY AUTOINCREMENT, signal TEXT NOT NULL, received INTEGER NOT NULL,"
-        " digest BLOB NOT NULL, body BLOB NOT NULL)"
+        " checksum BLOB NOT NULL, body BLOB NOT NULL)"
     ),
     "CREATE TABLE seen(nr INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, at INTEGER NOT NULL)",
     "CREATE TABLE state(one INTEGER PRIMARY KEY CHECK (one = 1), committed INTEGER NOT NULL, planned INTEGER)",
@@ -37,6 +37,19 @@ class DamageFound(sqlite3.DatabaseError):
 def digest_of(signal: str, body: bytes) -> bytes:
     """The identity of a request: 128 bits over its signal and its bytes."""
     return blake2b(body, digest_size=16, person=signal.encode()).digest()
+
+
+def checksum_of(seq: int, received: int, digest: bytes) -> bytes:
+    """Over a whole entry: SQLite notices damage to its own structure only, not to what is stored."""
+    return blake2b(
+        digest, digest_size=8, salt=seq.to_bytes(8), person=received.to_bytes(16, signed=True)
+    ).digest()
+
+
+def next_seq(db: sqlite3.Connection) -> int:
+    """The number after all that were ever given, also to entries that are gone."""
+    last: int = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entries'").fetchone()[0]
+    return last + 1
 
 
 def is_corruption(error: BaseException | None) -> bool:
@@ -116,9 +129,11 @@ def _check(path: Path, db: sqlite3.Connection, version: int) -> None:
         raise JournalUnavailable(
             path, f"its format {version} is not this release's {FORMAT}; use the release that wrote it"
         )
-    if db.execute("SELECT count(*) FROM state").fetchone()[0] != 1:
-        raise DamageFound("its state is lost")
-    db.execute("SELECT seq, signal, received, digest, body FROM entries LIMIT 0")
+    state = db.execute("SELECT committed FROM state").fetchall()
+    first, last = db.execute("SELECT min(seq), max(seq) FROM entries").fetchone()
+    if len(state) != 1 or (first is not None and not state[0][0] < first <= last < next_seq(db)):
+        raise DamageFound("its state does not fit its entries")
+    db.execute("SELECT seq, signal, received, checksum, body FROM entries LIMIT 0")
     db.execute("SELECT nr, digest, at FROM seen LIMIT 0")
 
 
