@@ -123,6 +123,8 @@ def log_rows() -> Callable[[int], dict[str, list[Any]]]:
         return {
             "Timestamp": [NOW + number for number in range(count)],
             "TraceId": ["trace"] * count,
+            "SpanId": ["span"] * count,
+            "EventName": [""] * count,
             "ServiceName": ["billing"] * count,
             "Body": [f"line {number}" for number in range(count)],
             "LogAttributes": [{"workflow.run.id": "run"}] * count,

@@ -32,12 +32,12 @@ def batch(number):
 async def insert(first, path):
     history = await open_history("chdb://", data_dir=Path(path))
     for number in range(first, 10_000):
-        await history.insert(batch(number), f"batch {number}")
+        await history.insert(batch(number), f"batch {number}", again=number == first)
         print(number, flush=True)
 
 async def count(batches, path):
     history = await open_history("chdb://", data_dir=Path(path))
-    await history.insert(batch(batches - 1), f"batch {batches - 1}")
+    await history.insert(batch(batches - 1), f"batch {batches - 1}", again=True)
     for table in ("otel_traces", "stagelight_events", "otel_traces_trace_id_ts FINAL", "stagelight_run_states FINAL"):
         rows = await history._read.call(lambda handle: handle.query(f"SELECT count() FROM {table}").result_rows)
         print(rows[0][0])
@@ -50,7 +50,7 @@ asyncio.run({"insert": insert, "count": count}[sys.argv[1]](int(sys.argv[2]), sy
 
 
 @pytest.mark.crash
-def test_acknowledged_rows_survive_kill_9_and_a_retry_with_the_same_token_adds_nothing(
+def test_acknowledged_rows_survive_kill_9_and_a_retry_makes_it_whole_once(
     tmp_path: Path,
 ) -> None:
     acknowledged = -1

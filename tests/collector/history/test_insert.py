@@ -56,6 +56,24 @@ async def test_views_fed_by_an_insert_are_completed_when_a_retry_finds_the_inser
     assert rows_in(ask, "stagelight_events", "stagelight_run_states") == [3, 1]
 
 
+async def test_a_retry_after_a_crash_repairs_what_the_table_or_its_views_lack(
+    history: History, ask: Ask, span_rows: Rows, log_rows: Rows
+) -> None:
+    """A kill may leave a token without its rows, or rows that a view has not seen."""
+    batch = Batch(seq=1, events=EVENTS, traces=span_rows(4), logs=log_rows(2))
+    await history.insert(batch, "token")
+    ask("DELETE FROM otel_traces WHERE SpanId = '0000000000000002'")
+    ask("TRUNCATE TABLE otel_traces_trace_id_ts")
+    ask("TRUNCATE TABLE stagelight_run_states")
+    for _ in range(2):
+        await history.insert(batch, "token", again=True)
+    assert rows_in(ask, "otel_traces", "otel_logs") == [4, 2]
+    assert len(await history.run_spans("run")) == 4
+    record = await history.run("run")
+    assert record is not None
+    assert record.status == "failed"
+
+
 def _statements() -> Sequence[str]:
     from stagelight_collector.history.schema import MIGRATIONS  # noqa: PLC0415 - one test's
 
