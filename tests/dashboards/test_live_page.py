@@ -210,7 +210,7 @@ async def test_nothing_that_a_sender_writes_is_read_as_markup(
     open_page: OpenPage, collector: FakeCollector
 ) -> None:
     for number, payload in enumerate(PAYLOADS):
-        run, error = f"run{number}{payload[:60]}", failure(payload, payload, payload)
+        run, error = run_id(number, payload), failure(payload, payload, payload)
         collector.put_run(run, workflow=payload, service=payload, attributes={payload: payload}, error=error)
         collector.put_run(run, parent_run_id=payload, trace_ids=[payload], progress=progress(payload))
         collector.put_step(run, payload, name=payload, kind=payload, error=error, child_run_id=payload)
@@ -220,8 +220,13 @@ async def test_nothing_that_a_sender_writes_is_read_as_markup(
     page = await open_page()
     await expect(page.get_by_role("option")).to_have_count(len(PAYLOADS))
     for number, payload in enumerate(PAYLOADS):
-        await visit_all_views(page, f"run{number}{payload[:60]}", payload)
+        await visit_all_views(page, run_id(number, payload), payload)
     assert await page.evaluate("window.hacked") is None
+
+
+def run_id(number: int, payload: str) -> str:
+    """Return a hostile id, without braces: aiohttp's routes do not match them."""
+    return f"run{number}{payload[:60]}".translate({ord("{"): None, ord("}"): None})
 
 
 def progress(message: str) -> dict[str, object]:
