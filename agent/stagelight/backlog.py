@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Item: TypeAlias = "Scope | Line | ReadableSpan"
 """A start, a line or a finished span."""
 
+_MOST_CHARACTERS: Final = 16 * 1024 * 1024
+"""Of all queued lines together; long lines fill the queue before their number does."""
 _REFUSALS_BETWEEN_SWEEPS: Final = 256
 
 
@@ -52,6 +54,7 @@ class Backlog:
         self._delivered = 0
         self._taken = 0
         self._removed = 0
+        self._characters = 0
         self._dropped: dict[str, int] = {}
         self._refusals = 0
         self._is_abandoned = False
@@ -63,10 +66,22 @@ class Backlog:
         """Append an item, or count it as dropped."""
         with self._lock:
             self._produced += 1
+            if type(item) is Line and not self._bears(item):
+                self._drop("queue_full", 1)
+                return
             if len(self._queue) >= self._capacity and not self._make_room(item):
                 self._drop("queue_full", 1)
                 return
             self._queue.append(item)
+
+    def _bears(self, line: Line) -> bool:
+        if not self._queue:
+            self._characters = 0
+        weight = line.weight
+        if self._characters + weight > _MOST_CHARACTERS:
+            return False
+        self._characters += weight
+        return True
 
     def _make_room(self, item: Item) -> bool:
         if type(item) is Line:
@@ -80,6 +95,7 @@ class Backlog:
                 self._drop("queue_full" if is_expendable is _is_line else "superseded", freed)
                 self._queue = kept
                 self._removed += freed
+                self._characters = 0 if is_expendable is _is_line else self._characters
                 self._refusals = 0
                 return True
         return False
@@ -90,7 +106,9 @@ class Backlog:
             count = min(most, len(self._queue))
             self._taken += count
             self._removed += count
-            return [self._queue.popleft() for _ in range(count)]
+            taken = [self._queue.popleft() for _ in range(count)]
+            self._characters -= sum(item.weight for item in taken if type(item) is Line)
+            return taken
 
     def lend(self, count: int) -> None:
         """Count items that the worker itself made."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # the module is untyped
@@ -43,6 +47,19 @@ class StagelightConfigurator(_configuration._OTelSDKConfigurator):  # noqa: SLF0
             from stagelight import program  # noqa: PLC0415 - only here is the whole program ours to watch
 
             program.watch()
+        with guard("sitecustomize"):
+            _run_shadowed()
+
+
+def _run_shadowed() -> None:
+    """Run the `sitecustomize` that OpenTelemetry's own, first on the path, has put in the shade."""
+    shown = getattr(sys.modules.get("sitecustomize"), "__file__", None)
+    if shown is None:
+        return
+    behind = [entry for entry in sys.path if Path(entry).resolve() != Path(shown).resolve().parent]
+    spec = PathFinder.find_spec("sitecustomize", behind)
+    if spec is not None and spec.loader is not None:
+        spec.loader.exec_module(module_from_spec(spec))
 
 
 @contextlib.contextmanager

@@ -22,3 +22,10 @@ class Line:
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     current: float | None = None
     total: float | None = None
+
+    @property
+    def weight(self) -> int:
+        """About how many characters it holds."""
+        return len(self.message) + sum(
+            len(value) for value in self.attributes.values() if isinstance(value, str)
+        )

@@ -253,7 +253,7 @@ def _stamp(span: Any, attributes: dict[str, Any]) -> None:
     Straight into the SDK's map where it is as we know it: there each value is cleaned once more, which costs more than
     everything else that a step does. A limit on values, or another SDK, takes the public way.
     """
-    bounded = getattr(span, "_attributes", None)
+    bounded: Any = getattr(span, "_attributes", None)
     most = getattr(bounded, "maxlen", 0)
     if getattr(bounded, "max_value_len", 0) is None and (most is None or most >= _ROOM):
         bounded._dict.update(attributes)  # noqa: SLF001 - see above; held by a test

@@ -49,7 +49,7 @@ def backoff(
     tries: int, asked: float | None, limits: Limits, jitter: Callable[[float, float], float] = random.uniform
 ) -> float:
     """Return the seconds to wait before trying again: doubling, with jitter upwards, never less than was asked for."""
-    delay = min(limits.first_retry * 2 ** min(tries, 16), limits.slowest_retry)
+    delay = min(limits.first_retry * (1 << min(tries, 16)), limits.slowest_retry)
     return max(asked or 0.0, delay * jitter(1.0, 1.3))
 
 
@@ -127,7 +127,9 @@ class Worker:
             self._closing.set()
         self._hurry.set()
         self._wake.set()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None and not self._backlog.is_empty:
+            self._run()  # no thread can be started any more: the end of the program sends it itself
+        elif thread is not None and thread is not threading.current_thread():
             thread.join(timeout if self._has_reached else min(timeout, _UNREACHED_EXIT))
         self._backlog.abandon("exit")
         if lost := self._backlog.stats(0).dropped_by_reason.get("exit"):

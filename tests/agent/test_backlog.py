@@ -132,3 +132,13 @@ def _made(kind: str) -> Item:
     if kind == "span":
         return span()
     return line() if kind == "line" else start(ended=kind == "ended")
+
+
+def test_long_lines_fill_the_queue_before_their_number_does() -> None:
+    backlog = Backlog(10_000)
+    for _ in range(1000):
+        backlog.add(Line(Scope("s"), EventType.LOG, 1, message="x" * 32_768))
+    assert len(backlog) == 512
+    backlog.take(10_000)
+    backlog.add(Line(Scope("s"), EventType.LOG, 1, message="x" * 32_768))
+    assert len(backlog) == 1

@@ -205,6 +205,16 @@ def test_the_user_s_python_path_stays(
     assert program("import kept; print(kept.WORD)", launcher=under(sink), PYTHONPATH=path).stdout == "kept\n"
 
 
+def test_the_user_s_sitecustomize_still_runs(
+    sink: Sink, program: Program, environ: dict[str, str], tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "sitecustomize.py").write_text("import builtins\nbuiltins.customized = 'yes'\n")
+    path = os.pathsep.join([environ["PYTHONPATH"], str(theirs)])
+    assert program("print(customized)", launcher=under(sink), PYTHONPATH=path).stdout == "yes\n"
+
+
 def test_opentelemetry_instrument_finds_the_agent(
     sink: Sink, environ: dict[str, str], tmp_path: Path
 ) -> None:

@@ -354,3 +354,22 @@ def test_a_step_s_attributes_are_what_the_public_way_would_make_of_them(
         stagelight.shutdown()
     public.end()
     provider.shutdown()
+
+
+def test_what_is_recorded_when_no_thread_can_be_started_is_sent_at_the_end(
+    connected: Callable[..., None], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    connected()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with stagelight.workflow("w"):
+            pass
+        assert sink.requests == []
+        sending = runtime.active
+    assert sending is not None
+    stagelight.shutdown()
+    assert sink.names() == ["w"]
+    assert sending.processor.stats().delivered == 2
