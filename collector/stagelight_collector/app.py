@@ -314,6 +314,10 @@ async def _bounded(work: Callable[[], Awaitable[None]], seconds: float, what: st
             what,
             seconds,
         )
+    except Exception:  # noqa: BLE001 - what cannot be finished is in the journal; the other parts must still close
+        _log.exception(
+            "%s did not finish; the rest is in the journal and is taken up at the next start", what
+        )
 
 
 async def _maybe(name: str, answer: Any) -> None:

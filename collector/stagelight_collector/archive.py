@@ -169,6 +169,11 @@ class Archive:
             return None
         try:
             plan = await self.journal.plan(seqs[-1])
+        except ValueError:
+            _log.warning(
+                "the journal lost entries up to %d to a damaged disk before they were in history", seqs[-1]
+            )
+            return None
         except JournalError:
             for seq in seqs:
                 heapq.heappush(self._unplanned, seq)
