@@ -6,8 +6,10 @@ refusal and ignore a partial success. Here each call is one request, and its ans
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from importlib.metadata import entry_points
 from time import monotonic, time
@@ -141,8 +143,6 @@ class SingleRequest:
 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time) -> float | None:
     """Return the seconds that a `Retry-After` header asks for (a number or a date), at most a minute."""
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - only a collector in trouble sends one
-
     text = (headers.get("retry-after") or "").strip()
     try:
         seconds = float(text)
@@ -155,6 +155,13 @@ def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time) -> 
 
 
 def _first_line(error: object) -> str:
+    """Return the innermost reason in one line: "ConnectionRefusedError: …", not what three libraries make of it."""
+    for _ in range(8):
+        inner = getattr(error, "reason", None) or next(iter(getattr(error, "args", ())), None)
+        inner = inner if isinstance(inner, BaseException) else getattr(error, "__context__", None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
@@ -269,9 +276,20 @@ def _setting(signal: str, name: str) -> str:
     return specific or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}", "").strip()
 
 
+def _import_early() -> None:
+    """Import here, on the thread that sets up, what the HTTP library would import with its first request.
+
+    A fork while the worker's thread imports a module leaves the child a lock that nobody will ever release: its own
+    worker would hang at the same import.
+    """
+    for name in ("netrc", "encodings.idna"):
+        importlib.import_module(name)
+
+
 def _http(signal: str, endpoint: str | None, headers: Mapping[str, str] | None) -> Any:
     from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415 - only when it is asked for
 
+    _import_early()
     if endpoint is None and not _setting(signal, "ENDPOINT"):
         endpoint = DEFAULT_ENDPOINT
     target = None if endpoint is None else f"{endpoint.rstrip('/')}/v1/{signal}"

@@ -39,7 +39,7 @@ class Limits:
     batch: int = 512
     linger: float = 0.005
     """How long the worker gathers after it was woken."""
-    longest_linger: float = 0.04
+    longest_linger: float = 0.01
     """How long it gathers under load, to fill a batch."""
     request: float = 10.0
     exit: float = 5.0

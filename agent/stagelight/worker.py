@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
 
-from stagelight.exporter import Verdict
+from stagelight.exporter import DELIVERED, Outcome, Verdict
 from stagelight.guard import LOGGER, report
 from stagelight.lines import Line
 from stagelight.scope import Scope
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
 
     from stagelight.backlog import Backlog, Item
-    from stagelight.exporter import Channel, Channels, Outcome
+    from stagelight.exporter import Channel, Channels
     from stagelight.records import Records
     from stagelight.settings import Limits
 
@@ -233,8 +233,6 @@ class Worker:
         return self._closing.is_set() and (not self._has_reached or monotonic() >= self._deadline)
 
     def _try(self, channel: Channel[Any] | None, items: Sequence[Any]) -> Outcome:
-        from stagelight.exporter import DELIVERED, Outcome as Answer  # noqa: PLC0415
-
         timeout = self._limits.request
         if self._closing.is_set():
             timeout = max(0.05, min(timeout, self._deadline - monotonic()))
@@ -246,7 +244,7 @@ class Worker:
             return channel.send(items, timeout)
         except Exception as fault:  # noqa: BLE001 - an exporter may raise anything
             report("exporter", fault)
-            return Answer(verdict=Verdict.REJECTED, reason=f"the exporter raised {type(fault).__name__}")
+            return Outcome(verdict=Verdict.REJECTED, reason=f"the exporter raised {type(fault).__name__}")
 
     def _settle(self, channel: Channel[Any] | None, items: Sequence[Any], outcome: Outcome) -> None:
         if outcome.verdict is Verdict.DELIVERED:

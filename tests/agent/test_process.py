@@ -345,3 +345,25 @@ assert grown < 64 * 1024, grown
     assert "Traceback" not in done.stderr
     assert sink.names().count("s") == 20
     assert os.getpid()
+
+
+def test_the_worker_imports_nothing_so_that_a_fork_finds_no_import_half_done(
+    sink: Sink, program: Program
+) -> None:
+    code = """
+import sys, threading, stagelight, stagelight.recording
+stagelight.configure()
+before = set(sys.modules)
+with stagelight.workflow("w"):
+    try:
+        with stagelight.step("s") as step:
+            step.log("x", a=object())
+            raise ValueError
+    except ValueError:
+        pass
+assert stagelight.flush()
+print(sorted(set(sys.modules) - before))
+"""
+    sink.answer = lambda _path: (503, {"Retry-After": "0"}, b"") if not sink.requests else (200, {}, b"x")
+    url = sink.url.replace("127.0.0.1", "localhost")
+    assert program(code, OTEL_EXPORTER_OTLP_ENDPOINT=url).stdout == "[]\n"
