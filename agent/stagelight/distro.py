@@ -32,7 +32,7 @@ class StagelightDistro(BaseDistro):  # type: ignore[misc]  # as above
 
 
 # The underscore notwithstanding, it says of itself that distros should subclass it.
-class StagelightConfigurator(_configuration._OTelSDKConfigurator):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+class StagelightConfigurator(_configuration._OTelSDKConfigurator):  # noqa: SLF001 - as it says  # pyright: ignore[reportPrivateUsage]
     """Sets the SDK up as the environment asks, with the agent's processor in place of the batch processor."""
 
     def _configure(self, **kwargs: Any) -> None:

@@ -105,6 +105,23 @@ def test_after_a_success_the_same_call_is_another_step(stagelight_recorder: Reco
     assert attempts(stagelight_recorder.steps) == [(1, True), (1, False), (2, False), (1, False)]
 
 
+def test_a_success_of_another_call_in_between_means_another_step(stagelight_recorder: Recorder) -> None:
+    bad, good = object(), object()
+    failures = [OSError("again")]
+
+    @stagelight.step
+    def load(item: object) -> None:
+        if item is bad and failures:
+            raise failures.pop()
+
+    with stagelight.workflow("w"):
+        with pytest.raises(OSError, match="again"):
+            load(bad)
+        load(good)
+        load(bad)
+    assert attempts(stagelight_recorder.steps) == [(1, True), (1, False), (1, False)]
+
+
 def test_another_parent_means_another_step(stagelight_recorder: Recorder) -> None:
     load = stagelight.step(name="load")(Flaky(1))
     item = object()
