@@ -103,8 +103,7 @@ class Collector:
 
     def plugin_config(self, name: str) -> Mapping[str, Any]:
         """Return the table `[plugins.<name>]`."""
-        table = self.settings.plugins.get(name, {})
-        return table if isinstance(table, dict) else {}
+        return self.settings.plugin_table(name)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Hand events to every sink; return when history has them."""

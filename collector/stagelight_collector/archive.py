@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stagelight_collector.history import History
     from stagelight_collector.journal import Entry, Journal, Plan
 
-LINGER_SECONDS: Final = 0.25
+LINGER_SECONDS: Final = 1.0
 """How long a batch gathers."""
 MAX_ROWS: Final = 50_000
 MAX_BYTES: Final = 16 << 20

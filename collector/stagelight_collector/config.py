@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FILE: Final = "stagelight.toml"
 """Read from the working directory, or from where `STAGELIGHT_CONFIG` points."""
@@ -81,10 +84,24 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: It is not a list of names.
         """
-        names = self.plugins.get(key, [])
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ConfigError(f"plugins.{key}: {names!r} is not a list of names; write {key} = ['name']")
-        return list(names)
+        try:
+            return _NAMES.validate_python(self.plugins.get(key, []), strict=True)
+        except ValidationError as error:
+            found = self.plugins[key]
+            raise ConfigError(
+                f"plugins.{key}: {found!r} is not a list of names; write {key} = ['name']"
+            ) from error
+
+    def plugin_table(self, name: str) -> Mapping[str, Any]:
+        """Return the table `[plugins.<name>]`; empty where there is none.
+
+        Raises:
+            ConfigError: It is not a table.
+        """
+        try:
+            return _TABLE.validate_python(self.plugins.get(name, {}), strict=True)
+        except ValidationError as error:
+            raise ConfigError(f"plugins.{name}: this is not a table; write [plugins.{name}]") from error
 
     @classmethod
     def settings_customise_sources(
@@ -98,6 +115,10 @@ class Settings(BaseSettings):
         """Order the sources."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_path())
+
+
+_NAMES: Final = TypeAdapter(list[str])
+_TABLE: Final = TypeAdapter(dict[str, Any])
 
 
 def config_path() -> Path:

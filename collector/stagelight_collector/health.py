@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
@@ -124,9 +125,9 @@ class Health(MetricsCollector):
 
 def _counters(prefix: str, counters: DataclassInstance) -> Iterator[Metric]:
     for item in fields(counters):
-        value = getattr(counters, item.name)
+        value: Counter[str] | int = getattr(counters, item.name)
         name = f"{prefix}_{item.name}"
-        if isinstance(value, dict):
+        if isinstance(value, Counter):
             family = CounterMetricFamily(name, f"{item.name} by reason.", labels=["reason"])
             for reason, count in value.items():
                 family.add_metric([str(reason)], count)

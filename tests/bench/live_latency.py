@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 SECONDS: Final = 15
 STEPS_PER_SECOND: Final = 500
@@ -43,7 +43,7 @@ with stagelight.workflow("latency", run_id={RUN_ID!r}):
 
 
 @asynccontextmanager
-async def process(*arguments: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(*arguments: str, **options: Any) -> AsyncGenerator[asyncio.subprocess.Process]:
     """Run a process until the block ends."""
     child = await asyncio.create_subprocess_exec(sys.executable, *arguments, **options)
     try:
@@ -56,7 +56,6 @@ async def process(*arguments: str, **options: Any) -> AsyncIterator[asyncio.subp
 
 async def messages(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
     """Yield the data of server-sent events."""
-    response.content._high_water = 1 << 26  # noqa: SLF001 - a snapshot is one long line
     async for line in response.content:
         if line.startswith(b"data: "):
             yield json.loads(line[6:])
@@ -70,7 +69,10 @@ async def through_stagelight() -> list[float]:
             assert collector.stdout is not None
             url = (await collector.stdout.readline()).decode().split()[-1]
             run = ("-m", "stagelight_collector", "run", "--endpoint", url, sys.executable, "-c", APP)
-            async with process(*run, stdin=asyncio.subprocess.PIPE) as app, aiohttp.ClientSession() as session:
+            async with (
+                process(*run, stdin=asyncio.subprocess.PIPE) as app,
+                aiohttp.ClientSession(read_bufsize=1 << 24) as session,
+            ):
                 return await _watch(session, url, app)
 
 
@@ -145,7 +147,9 @@ async def floor() -> list[float]:
 
         receiving = asyncio.create_task(receive())
         for _ in range(count):
-            await (await poster.post(url, data=json.dumps({"time": time.time_ns(), "padding": "x" * 600}))).read()
+            await (
+                await poster.post(url, data=json.dumps({"time": time.time_ns(), "padding": "x" * 600}))
+            ).read()
             await asyncio.sleep(0.01)
         await receiving
         response.close()

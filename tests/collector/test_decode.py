@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -13,14 +13,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from stagelight import conventions as c
 from stagelight.conventions import EventType
-from stagelight_collector.decode import (
-    LOG_COLUMNS,
-    MAX_ATTRIBUTES,
-    MAX_TEXT,
-    TRACE_COLUMNS,
-    decode_logs,
-    decode_traces,
-)
+from stagelight_collector.decode import decode_logs, decode_traces
+from stagelight_collector.decode.facts import MAX_ATTRIBUTES, MAX_TEXT
+from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS
 
 TRACE = bytes(range(16))
 SPAN = bytes(range(8))
@@ -28,21 +23,21 @@ PARENT = bytes(range(8, 16))
 
 
 def value(plain: Any) -> AnyValue:
-    match plain:
-        case bool():
-            return AnyValue(bool_value=plain)
-        case int():
-            return AnyValue(int_value=plain)
-        case float():
-            return AnyValue(double_value=plain)
-        case bytes():
-            return AnyValue(bytes_value=plain)
-        case list():
-            return AnyValue(array_value=ArrayValue(values=[value(item) for item in plain]))
-        case dict():
-            return AnyValue(kvlist_value=KeyValueList(values=pairs(plain)))
-        case _:
-            return AnyValue(string_value=plain)
+    if isinstance(plain, list):
+        items = cast("list[Any]", plain)
+        return AnyValue(array_value=ArrayValue(values=[value(item) for item in items]))
+    if isinstance(plain, dict):
+        return AnyValue(kvlist_value=KeyValueList(values=pairs(cast("dict[str, Any]", plain))))
+    fields = {
+        bool: "bool_value",
+        int: "int_value",
+        float: "double_value",
+        bytes: "bytes_value",
+        str: "string_value",
+    }
+    message = AnyValue()
+    setattr(message, fields[type(plain)], plain)
+    return message
 
 
 def pairs(plain: dict[str, Any]) -> list[KeyValue]:
@@ -60,7 +55,7 @@ def spans(*items: Span) -> ExportTraceServiceRequest:
 
 
 def span(attributes: dict[str, Any], **fields: Any) -> Span:
-    known = {
+    known: dict[str, Any] = {
         "trace_id": TRACE,
         "span_id": SPAN,
         "name": "n",
@@ -159,7 +154,7 @@ def test_a_span_without_workflow_keys_is_history_only() -> None:
 
 
 def test_rows_have_the_exporters_columns_and_texts() -> None:
-    attributes = {"z": True, "a": 1, "f": 0.5, "b": b"\x00", "l": [1, "x"], "m": {"k": None or "v"}}
+    attributes = {"z": True, "a": 1, "f": 0.5, "b": b"\x00", "l": [1, "x"], "m": {"k": "v"}}
     rows = decode_traces(spans(span(attributes, kind=Span.SPAN_KIND_SERVER)), 0).traces
 
     assert tuple(rows) == TRACE_COLUMNS

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stagelight_collector.sinks import FAULTS, MINUTE, QUEUE, SinkRunner
 from stagelight_plugins.hookspecs import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
 
 
 class Writer:

@@ -3,84 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import signal
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
+from .processes import PATIENCE_SECONDS, CollectorProcess, Finished
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
-
-PATIENCE_SECONDS: Final = 60.0
-
-
-@dataclass
-class CollectorProcess:
-    """A collector that can be killed and started again on the same port and data."""
-
-    data_dir: Path
-    url: str = ""
-    process: asyncio.subprocess.Process | None = None
-    environment: dict[str, str] = field(default_factory=dict[str, str])
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def start(self) -> None:
-        """Start it, and return when it listens."""
-        port = self.url.rpartition(":")[2] or "0"
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "stagelight_collector", "up", "--port", port, "--data-dir", str(self.data_dir),
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **self.environment},
-            cwd=self.data_dir,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            line = (await self.process.stdout.readline()).decode()
-        assert "listening on" in line, f"the collector did not start: {line!r}"
-        self.url = line.split()[-1]
-        self.ready.set()
-
-    async def kill(self) -> None:
-        """Kill it with SIGKILL."""
-        await self._end(signal.SIGKILL)
-
-    async def stop(self) -> int:
-        """Ask it to stop; return its exit code."""
-        return await self._end(signal.SIGTERM)
-
-    async def _end(self, number: int) -> int:
-        assert self.process is not None
-        self.ready.clear()
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return await self.process.wait()
-
-    async def sql(self, query: str) -> list[list[Any]]:
-        """Ask the embedded history while no collector has it open; only one process may."""
-        script = (
-            "import clickhouse_connect, json, sys\n"
-            "client = clickhouse_connect.get_client(interface='chdb', path=sys.argv[1], database='stagelight')\n"
-            "print(json.dumps([list(row) for row in client.query(sys.argv[2]).result_rows], default=str))\n"
-        )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            script,
-            str(self.data_dir / "history"),
-            query,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await process.communicate()
-        assert process.returncode == 0
-        return list(json.loads(output))
 
 
 @pytest.fixture
@@ -110,15 +45,6 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """An HTTP client."""
     async with aiohttp.ClientSession(read_bufsize=1 << 24) as client:
         yield client
-
-
-@dataclass
-class Finished:
-    """How a program ended."""
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from conftest import CollectorProcess, Finished
+    from .processes import CollectorProcess, Finished
 
     RunProgram = Callable[..., Awaitable[Finished]]
 

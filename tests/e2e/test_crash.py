@@ -18,7 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from stagelight import conventions as c
 
 if TYPE_CHECKING:
-    from conftest import CollectorProcess
+    from .processes import CollectorProcess
 
 KILLS: Final = 25
 SENDERS: Final = 4

@@ -14,12 +14,12 @@ import pytest
 from playwright.async_api import expect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from playwright.async_api import Browser, Page
 
-    from conftest import CollectorProcess
+    from .processes import CollectorProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -40,7 +40,7 @@ with stagelight.workflow("on demand", run_id="demand"):
 
 
 @asynccontextmanager
-async def page_of(browser: Browser, url: str) -> AsyncIterator[Page]:
+async def page_of(browser: Browser, url: str) -> AsyncGenerator[Page]:
     """Open a page that waits patiently."""
     context = await browser.new_context()
     context.set_default_timeout(PATIENCE_MS)

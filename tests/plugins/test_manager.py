@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stagelight_plugins import hookimpl
 from stagelight_plugins.errors import BrokenPlugin, UnknownPlugin
 from stagelight_plugins.manager import Plugins
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Greeter:
@@ -34,7 +36,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: canary\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text("[stagelight]\ncanary = canary_plugin\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "canary_plugin", raising=False)
     return "canary"
 
@@ -71,7 +73,7 @@ def test_a_misspelt_hook_is_refused() -> None:
     def register_page(collector: Any) -> list[str]:
         return [str(collector)]
 
-    with pytest.raises(BrokenPlugin, match="'typo'.*register_page"):
+    with pytest.raises(BrokenPlugin, match=r"'typo'.*register_page"):
         Plugins([("typo", SimpleNamespace(register_page=register_page))])
 
 
@@ -82,7 +84,7 @@ def test_a_hook_that_raises_is_named() -> None:
 
     plugins = Plugins([("bad", SimpleNamespace(register_pages=register_pages))])
 
-    with pytest.raises(BrokenPlugin, match="'bad' .* OSError: no disk"):
+    with pytest.raises(BrokenPlugin, match=r"'bad' .* OSError: no disk"):
         plugins.call("register_pages", collector=None)
 
 

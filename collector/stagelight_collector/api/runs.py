@@ -145,7 +145,8 @@ def _unknown(request: web.Request) -> Problem:
 def matches(run: dict[str, Any], wanted: RunFilter) -> bool:
     """Whether a run in memory passes a filter."""
     started = (run["started_ms"] or 0) * 1e6
-    text = " ".join((run["id"], run["workflow"], (run["error"] or {}).get("message", ""))).lower()
+    message = run["error"]["message"] if run["error"] else ""
+    text = f"{run['id']} {run['workflow']} {message}".lower()
     return (
         (not wanted.workflow or run["workflow"] == wanted.workflow)
         and (not wanted.status or run["status"] == wanted.status)
@@ -176,6 +177,7 @@ def record_view(record: RunRecord) -> dict[str, Any]:
         "attributes": {},
         "dropped_by_agent": 0,
         "progress": None,
+        "running_step": "",
         "steps": {"total": sum(counts.values()), **counts},
     }
 

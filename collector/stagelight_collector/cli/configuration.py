@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -29,8 +30,8 @@ def show(as_json: bool) -> None:
     _table("", data)
 
 
-def _table(prefix: str, data: dict[str, object]) -> None:
-    nested = {key: value for key, value in data.items() if isinstance(value, dict)}
+def _table(prefix: str, data: dict[str, Any]) -> None:
+    nested: dict[str, dict[str, Any]] = {key: value for key, value in data.items() if isinstance(value, dict)}
     for key, value in data.items():
         if key not in nested:
             click.echo(f"{key} = {json.dumps(value)}")

@@ -47,7 +47,9 @@ def doctor(as_json: bool) -> int:
         console = Console()
         for finding in findings:
             mark = Text("ok    ", style="green") if finding.ok else Text("wrong ", style="bold red")
-            console.print(mark, Text(f"{finding.what}: ", style="bold"), Text(finding.detail), sep="", soft_wrap=True)
+            console.print(
+                mark, Text(f"{finding.what}: ", style="bold"), Text(finding.detail), sep="", soft_wrap=True
+            )
     return int(not all(finding.ok for finding in findings))
 
 

@@ -13,7 +13,7 @@ from stagelight_collector.journal import JournalError
 from stagelight_collector.security import UnsafeBind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 
 class UserError(click.ClickException):
@@ -28,7 +28,7 @@ class UserError(click.ClickException):
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explained() -> Generator[None]:
     """Turn the errors that a user can mend into one line each."""
     try:
         yield

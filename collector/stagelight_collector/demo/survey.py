@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 import stagelight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 PARALLEL: Final = 4
 LEFT_OUT: Final = frozenset(
@@ -84,9 +84,9 @@ def scan(library: Path) -> dict[str, list[Path]]:
     """Group the library's sources by package."""
     packages: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(library.rglob("*.py")):
-        parts = path.relative_to(library).parts
-        if not LEFT_OUT.intersection(parts):
-            packages[parts[0] if len(parts) > 1 else f"modules {parts[0][0].lower()}"].append(path)
+        place = path.relative_to(library)
+        if not LEFT_OUT.intersection(place.parts):
+            packages[place.parts[0] if place.parent.name else f"modules {path.name[0].lower()}"].append(path)
     stagelight.set(packages=len(packages), files=sum(map(len, packages.values())))
     return dict(packages)
 
@@ -96,9 +96,8 @@ def parse_all(packages: dict[str, list[Path]], library: Path) -> list[Findings]:
     """Parse every package, several at a time."""
     findings: list[Findings] = []
     with ThreadPoolExecutor(PARALLEL) as pool:
-        for done, found in enumerate(
-            pool.map(lambda name: parse(name, packages[name], library), packages), 1
-        ):
+        parsing = pool.map(parse, packages, packages.values(), [library] * len(packages))
+        for done, found in enumerate(parsing, 1):
             findings.append(found)
             stagelight.progress(done, len(packages), found.package)
     return findings
@@ -194,7 +193,7 @@ def write_report(output: Path, figures: dict[str, float], duplicates: list[list[
 
 
 @contextmanager
-def lock(output: Path, held: threading.Event | None = None) -> Iterator[None]:
+def lock(output: Path, held: threading.Event | None = None) -> Generator[None]:
     """Hold the output directory for one writer; FileExistsError while another holds it."""
     path = output / "lock"
     os.close(os.open(path, os.O_CREAT | os.O_EXCL))

@@ -250,6 +250,9 @@ class Step:
         return False
 
 
+_ACTIVE: Final = frozenset({StepStatus.RUNNING, StepStatus.WAITING})
+_MANY: Final = 32
+"""Of more active steps than this no single one is what the run is at."""
 _RUN_ENDINGS: Final = {
     EventType.RUN_COMPLETED: RunStatus.COMPLETED,
     EventType.RUN_FAILED: RunStatus.FAILED,
@@ -302,6 +305,8 @@ class Run:
     dropped_by_agent: int = 0
     steps: dict[str, Step] = field(default_factory=dict[str, Step])
     counts: dict[StepStatus, int] = field(default_factory=lambda: dict.fromkeys(StepStatus, 0))
+    active: dict[str, Step] = field(default_factory=dict[str, Step])
+    """The steps that run or wait."""
     logs: list[LogLine] = field(default_factory=list[LogLine])
     steps_left_out: int = 0
     logs_left_out: bool = False
@@ -326,6 +331,13 @@ class Run:
         if self.phase is not None:
             return self.phase[2]
         return RunStatus.RUNNING if self.steps else RunStatus.PENDING
+
+    @property
+    def at(self) -> str:
+        """The name of the step that the run is at: the one that started last of those that run, if they are few."""
+        if not 0 < len(self.active) <= _MANY:
+            return ""
+        return max(self.active.values(), key=lambda step: (step.started or 0, step.id)).name.value
 
     def apply(self, event: Event) -> Change:
         """Take an event of this run; return what changed, falsy where nothing did."""
@@ -397,6 +409,10 @@ class Run:
             if before is not None:
                 self.counts[before] -= 1
             self.counts[after] += 1
+            if after in _ACTIVE:
+                self.active[step.id] = step
+            else:
+                self.active.pop(step.id, None)
         return step if changed or before is not after else None
 
     def _log(self, event: Event) -> LogLine | None:

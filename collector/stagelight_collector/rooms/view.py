@@ -34,6 +34,7 @@ def run_view(run: Run) -> dict[str, Any]:
         "attributes": run.attributes.values,
         "dropped_by_agent": run.dropped_by_agent,
         "progress": _progress(run.progress),
+        "running_step": run.at,
         "steps": {"total": len(run.steps), **{status.value: count for status, count in run.counts.items()}},
     }
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -12,6 +11,9 @@ from stagelight.conventions import DROPPED, EventType, RunStatus, StepStatus
 from stagelight.events import Event, Failure
 from stagelight_collector.rooms.state import MAX_LOGS, MAX_STEPS, Run
 from stagelight_collector.rooms.view import snapshot
+
+if TYPE_CHECKING:
+    import random
 
 T = EventType
 
