@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -17,6 +17,9 @@ from stagelight_collector.decode import decode_logs, decode_traces
 from stagelight_collector.decode.facts import MAX_ATTRIBUTES, MAX_TEXT
 from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 TRACE = bytes(range(16))
 SPAN = bytes(range(8))
 PARENT = bytes(range(8, 16))
@@ -24,7 +27,7 @@ PARENT = bytes(range(8, 16))
 
 def value(plain: Any) -> AnyValue:
     if isinstance(plain, list):
-        items = cast("list[Any]", plain)
+        items: Iterable[Any] = plain
         return AnyValue(array_value=ArrayValue(values=[value(item) for item in items]))
     if isinstance(plain, dict):
         return AnyValue(kvlist_value=KeyValueList(values=pairs(cast("dict[str, Any]", plain))))
