@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -17,29 +17,28 @@ from stagelight_collector.decode import decode_logs, decode_traces
 from stagelight_collector.decode.facts import MAX_ATTRIBUTES, MAX_TEXT
 from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 TRACE = bytes(range(16))
 SPAN = bytes(range(8))
 PARENT = bytes(range(8, 16))
 
 
+FIELDS = {
+    bool: "bool_value",
+    int: "int_value",
+    float: "double_value",
+    bytes: "bytes_value",
+    str: "string_value",
+}
+
+
 def value(plain: Any) -> AnyValue:
-    if isinstance(plain, list):
-        items: Iterable[Any] = plain
-        return AnyValue(array_value=ArrayValue(values=[value(item) for item in items]))
-    if isinstance(plain, dict):
-        return AnyValue(kvlist_value=KeyValueList(values=pairs(cast("dict[str, Any]", plain))))
-    fields = {
-        bool: "bool_value",
-        int: "int_value",
-        float: "double_value",
-        bytes: "bytes_value",
-        str: "string_value",
-    }
+    kind: type[object] = type(plain)
+    if kind is list:
+        return AnyValue(array_value=ArrayValue(values=[value(item) for item in plain]))
+    if kind is dict:
+        return AnyValue(kvlist_value=KeyValueList(values=pairs(plain)))
     message = AnyValue()
-    setattr(message, fields[type(plain)], plain)
+    setattr(message, FIELDS[kind], plain)
     return message
 
 
