@@ -23,22 +23,22 @@ PARENT = bytes(range(8, 16))
 
 
 FIELDS = {
-    bool: "bool_value",
-    int: "int_value",
-    float: "double_value",
-    bytes: "bytes_value",
-    str: "string_value",
+    "bool": "bool_value",
+    "int": "int_value",
+    "float": "double_value",
+    "bytes": "bytes_value",
+    "str": "string_value",
 }
 
 
 def value(plain: Any) -> AnyValue:
-    kind: type[object] = type(plain)
-    if kind is list:
+    name = type(plain).__name__
+    if name == "list":
         return AnyValue(array_value=ArrayValue(values=[value(item) for item in plain]))
-    if kind is dict:
+    if name == "dict":
         return AnyValue(kvlist_value=KeyValueList(values=pairs(plain)))
     message = AnyValue()
-    setattr(message, FIELDS[kind], plain)
+    setattr(message, FIELDS[name], plain)
     return message
 
 
