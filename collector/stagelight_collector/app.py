@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import inspect
 import logging
 import secrets
+import socket
+import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,29 +18,30 @@ from aiohttp import web
 
 from stagelight_collector import receivers, security
 from stagelight_collector.api import problem
-from stagelight_collector.api.runs import RunsApi, record_view
+from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
 from stagelight_collector.archive import Archive
 from stagelight_collector.attribution import Attribution
 from stagelight_collector.feed.sse import Feed
 from stagelight_collector.health import Health
 from stagelight_collector.history import RunFilter, open_history
+from stagelight_collector.hosting import PluginHost
 from stagelight_collector.journal import Journal
 from stagelight_collector.page import Page
 from stagelight_collector.pipeline import Pipeline, decode
 from stagelight_collector.rooms.hub import Hub, Limits as HubLimits
-from stagelight_collector.sinks import SinkRunner
 from stagelight_plugins import hookimpl
-from stagelight_plugins.errors import BrokenPlugin
 from stagelight_plugins.manager import Plugins
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from pathlib import Path
 
     from stagelight.events import Event
     from stagelight_collector.config import Settings
     from stagelight_collector.history import History
     from stagelight_collector.journal import Signal
     from stagelight_collector.pipeline import Request
+    from stagelight_plugins.hookspecs import Page as PageEntry
 
 DRAIN_SECONDS: Final = 8.0
 """How long a stop waits for what was accepted to reach history; the rest stays in the journal."""
@@ -70,6 +72,26 @@ class PortTaken(Exception):
         self.port = port
 
 
+class PortRefused(Exception):
+    """The system does not let this process listen there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"listening on port {port} of {host} is not allowed; choose a port above 1023 with --port"
+        )
+        self.port = port
+
+
+class DataDirUnusable(Exception):
+    """Nothing can be kept in the data directory."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"the data directory {path} cannot be used ({reason}); choose another with --data-dir"
+        )
+        self.path = path
+
+
 @dataclass(slots=True, eq=False)
 class RoutesPlugin:
     """A part of the collector that gives routes through the same hook as any plugin."""
@@ -93,6 +115,9 @@ class Collector:
         self.plugins: Plugins
         self.pipeline: Pipeline
         self.health: Health
+        self.pages: Sequence[PageEntry] = ()
+        self._host: PluginHost
+        self._socket: socket.socket
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -123,25 +148,49 @@ class Collector:
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        security.check_bind(self.settings.host)
+        self._bind(stack)
         journal, history = await self._stores(stack)
         core = self._assemble(journal, history)
-        self.plugins = Plugins(
-            core, load=self.settings.plugin_names("load"), block=self.settings.plugin_names("block")
-        )
-        self.pipeline.sinks = self.health.sinks = await self._sinks(stack)
+        settings = self.settings
+        self.plugins = Plugins(core, load=settings.plugin_names("load"), block=settings.plugin_names("block"))
+        self._host = PluginHost(self.plugins, self)
+        self.pages = self._host.pages()
+        self.pipeline.sinks = self.health.sinks = self._host.sinks()
         await self._remember(history)
         await self._run_archive(stack)
+        await self._host.start(stack)
+        await self._feed_sinks(stack)
         replayed = await self.pipeline.replay()
         if replayed:
             _log.info("%d journal entries from before the restart were read again", replayed)
         await self._run_pipeline(stack)
-        await self._plugins_up(stack)
         await self._serve(stack)
+        await self._host.receive(stack)
+
+    def _bind(self, stack: AsyncExitStack) -> None:
+        """Take the port before anything else is opened; connections are accepted when all is ready."""
+        host, port = self.settings.host, self.settings.port
+        security.check_bind(host)
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM
+        )[0]
+        self._socket = stack.enter_context(socket.socket(family, kind, protocol))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind(address)
+        except OSError as error:
+            raise (PortTaken if error.errno == errno.EADDRINUSE else PortRefused)(host, port) from error
+        port = self._socket.getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def _stores(self, stack: AsyncExitStack) -> tuple[Journal, History]:
         settings = self.settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryFile(dir=settings.data_dir):
+                pass
+        except OSError as error:
+            raise DataDirUnusable(settings.data_dir, error.strerror or str(error)) from error
         journal = Journal(settings.data_dir / "journal.sqlite", capacity_bytes=settings.limits.journal_bytes)
         await journal.open()
         stack.push_async_callback(journal.close)
@@ -168,7 +217,7 @@ class Collector:
                 "receiver",
                 RoutesPlugin(partial(receivers.routes, self._ingest, self._receiver_limits(), counters)),
             ),
-            ("api", RoutesPlugin(RunsApi(hub, history).routes)),
+            ("api", RoutesPlugin(lambda: [*RunsApi(hub, history).routes(), *pages_routes(self.pages)])),
             ("feed", RoutesPlugin(Feed(hub).routes)),
             ("health", RoutesPlugin(self.health.routes)),
             ("page", RoutesPlugin(Page().routes)),
@@ -188,13 +237,10 @@ class Collector:
 
     # --- the parts that run -------------------------------------------------------------------------------------
 
-    async def _sinks(self, stack: AsyncExitStack) -> list[SinkRunner]:
-        answers = self.plugins.call("register_sinks", collector=self)
-        runners = [SinkRunner(sink) for _, sinks in answers for sink in sinks]
-        for runner in runners:
+    async def _feed_sinks(self, stack: AsyncExitStack) -> None:
+        for runner in self.pipeline.sinks:
             await _task(stack, runner.run(), f"sink-{runner.sink.name}")
             stack.push_async_callback(runner.drain, SINK_SECONDS)
-        return runners
 
     async def _remember(self, history: History) -> None:
         """Take up where the last process stopped: the lobby's list, and which run a trace is."""
@@ -224,19 +270,9 @@ class Collector:
             except Exception:  # noqa: BLE001 - what fails once a quarter second must not end it
                 _log.exception("housekeeping failed; it goes on")
 
-    async def _plugins_up(self, stack: AsyncExitStack) -> None:
-        for name, awaitable in self.plugins.call("startup", collector=self):
-            await _maybe(name, awaitable)
-        stack.push_async_callback(self._plugins_down)
-
-    async def _plugins_down(self) -> None:
-        for name, awaitable in reversed(self.plugins.call("shutdown", collector=self)):
-            await _maybe(name, awaitable)
-
     async def _serve(self, stack: AsyncExitStack) -> None:
-        app = self._application()
         runner = web.AppRunner(
-            app,
+            self._application(),
             handle_signals=False,
             shutdown_timeout=SHUTDOWN_SECONDS,
             access_log=None,
@@ -244,23 +280,13 @@ class Collector:
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        host, port = self.settings.host, self.settings.port
-        try:
-            site = web.TCPSite(runner, host, port)
-            await site.start()
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortTaken(host, port) from error
-            raise
+        await web.SockSite(runner, self._socket).start()
         stack.callback(self.pipeline.hub.close)
-        port = runner.addresses[0][1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[problem.middleware])
         security.install(app, security.Policy(security.LOOPBACK_HOSTS | set(self.settings.allowed_hosts)))
-        for _, routes in self.plugins.call("register_routes", collector=self):
-            app.add_routes(routes)
+        app.add_routes(self._host.routes())
         return app
 
     # --- for the demo and tests ---------------------------------------------------------------------------------
@@ -317,11 +343,3 @@ async def _bounded(work: Callable[[], Awaitable[None]], seconds: float, what: st
         _log.exception(
             "%s did not finish; the rest is in the journal and is taken up at the next start", what
         )
-
-
-async def _maybe(name: str, answer: Any) -> None:
-    if inspect.isawaitable(answer):
-        try:
-            await answer
-        except Exception as error:
-            raise BrokenPlugin(name, f"{type(error).__name__}: {error}") from error

@@ -2,6 +2,7 @@
 
 PluginError
 ├── UnknownPlugin
+├── CoreBlocked
 └── BrokenPlugin
 """
 
@@ -25,10 +26,21 @@ class UnknownPlugin(PluginError):
 
 
 class BrokenPlugin(PluginError):
-    """A plugin does not load, or implements a hook that does not exist."""
+    """A plugin does not load or start, implements a hook that does not exist, or hands over something unusable."""
 
     def __init__(self, name: str, reason: str) -> None:
         self.name = name
+        self.reason = reason
         super().__init__(
-            f"plugin {name!r} cannot be loaded: {reason}; mend it, or take it out of `plugins.load`"
+            f"plugin {name!r} cannot be used: {reason}; mend it, or take it out of `plugins.load`"
+        )
+
+
+class CoreBlocked(PluginError):
+    """The configuration blocks a part of the collector."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name!r} is a part of the collector and cannot be blocked; take it out of `plugins.block`"
         )

@@ -1,8 +1,9 @@
 """All that a plugin author reads: the hooks, and the types of what they hand over.
 
-Hooks run once, at start-up, in the order: `register_settings`-free registration hooks, then `startup`. They hand
-over objects; while events flow no hook is called, the collector loops over the registered sinks and isolates each.
-A misspelt hook is refused at start-up. Arguments are passed by name: leave out those that you do not need.
+Hooks run once, at start-up: first those that register, then `startup`. They hand over objects; while events flow no
+hook is called, the collector loops over the registered sinks and isolates each. A misspelt hook is refused at
+start-up, and so is one that hands over something else than it should. Arguments are passed by name: leave out those
+that you do not need.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Batch:
 class Sink(Protocol):
     """Receives every batch, in order, one at a time.
 
-    Each sink has a bounded queue of its own: one that raises or hangs loses batches (counted, and shown in
-    `/healthz` and `/metrics`) and harms nobody else. After five faults within a minute it is benched for a minute.
+    Each sink has a bounded queue of its own: one that raises, hangs or is slow loses batches, counted in `/metrics`,
+    and harms nobody else. After five faults within a minute it is benched for a minute, which `/healthz` says.
     """
 
     @property
@@ -64,7 +65,7 @@ class Collector(Protocol):
 
     @property
     def url(self) -> str:
-        """Where the collector listens, for example `http://127.0.0.1:4318`."""
+        """Where the collector listens, or will: for example `http://127.0.0.1:4318`."""
         ...
 
     def plugin_config(self, name: str) -> Mapping[str, Any]:
@@ -72,7 +73,10 @@ class Collector(Protocol):
         ...
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Hand events to every sink, at least once, without the journal: the caller keeps them durable."""
+        """Hand events to the rooms, the sinks and history, without the journal: the caller keeps them durable.
+
+        Returns when history has them; call again after a failure. Sinks may lose them like any batch.
+        """
         ...
 
 
@@ -92,14 +96,14 @@ class Hooks:
     def register_routes(self, collector: Collector) -> Sequence[web.AbstractRouteDef]:
         """Called when the web application is built. Return aiohttp route definitions.
 
-        A plugin's routes live under `/-/<plugin>/`. Security checks (`Host`, `Origin`, `Sec-Fetch-Site`) have
+        A plugin's routes live below `/-/<plugin>/`; others are refused. Security checks (`Host`, `Origin`, `Sec-Fetch-Site`) have
         run before a handler is called.
         """
         raise NotImplementedError
 
     @hookspec
     def register_sinks(self, collector: Collector) -> Sequence[Sink]:
-        """Called when the collector starts. Return sinks; each receives every batch from then on."""
+        """Called when the collector starts. Return sinks; each receives batches from after `startup` to `shutdown`."""
         raise NotImplementedError
 
     @hookspec
@@ -109,32 +113,35 @@ class Hooks:
 
     @hookspec
     def register_receivers(self, collector: Collector) -> Sequence[Receiver]:
-        """Called when the collector starts. Return receivers: other ways in for telemetry."""
+        """Called when the collector starts. Return receivers: other ways in for telemetry, started after `startup`."""
         raise NotImplementedError
 
     @hookspec
     def register_parsers(self) -> Mapping[str, Callable[[bytes, str], Any]]:
-        """Called when a diagram is asked for. Return parsers by file suffix (`.py`): source, path -> diagram."""
+        """Called when a diagram is asked for (no plugin asks yet). Return parsers by file suffix (`.py`): source, path -> diagram."""
         raise NotImplementedError
 
     @hookspec
     def register_notifiers(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
-        """Called by the alerting plugin. Return factories of notifiers by the name used in the configuration."""
+        """Called by the alerting plugin (which is yet to come). Return factories of notifiers by the name used in the configuration."""
         raise NotImplementedError
 
     @hookspec
     def register_pages(self, collector: Collector) -> Sequence[Page]:
-        """Called when the page is served. Return entries for its navigation."""
+        """Called when the collector starts. Return entries for the page's navigation, `GET /api/v1/pages`."""
         raise NotImplementedError
 
     @hookspec
     async def startup(self, collector: Collector) -> None:
-        """Called once after everything is registered and before the port is opened. May be `async`."""
+        """Called once after everything is registered and before the port is opened. May be `async`; 30 s at most."""
         raise NotImplementedError
 
     @hookspec
     async def shutdown(self, collector: Collector) -> None:
-        """Called once after the port is closed, in reverse order. Safe without a `startup` before. May be `async`."""
+        """Called once after the port is closed and the sinks have finished, in reverse order of start-up.
+
+        Also called where `startup` failed. May be `async`; 5 s at most.
+        """
         raise NotImplementedError
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 from stagelight_plugins import hookspecs
-from stagelight_plugins.errors import BrokenPlugin, UnknownPlugin
+from stagelight_plugins.errors import BrokenPlugin, CoreBlocked, UnknownPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 GROUP: Final = "stagelight"
 """The entry-point group of plugins."""
@@ -67,11 +67,6 @@ class Plugins:
         for name in load:
             self._load(name)
 
-    @property
-    def hook(self) -> pluggy.HookRelay:
-        """The hooks, to be called by name with keyword arguments."""
-        return self._manager.hook
-
     def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook plugin by plugin, in order of loading; return each plugin's name and answer.
 
@@ -79,14 +74,17 @@ class Plugins:
             BrokenPlugin: An implementation raised; it is named, so that one bad plugin is not everybody's riddle.
         """
         answers: list[tuple[str, Any]] = []
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            name = implementation.plugin_name
-            accepted = {key: arguments[key] for key in implementation.argnames}
+        for name, function in self.implementations(hook):
             try:
-                answers.append((name, implementation.function(**accepted)))
+                answers.append((name, function(**arguments)))
             except Exception as error:
                 raise BrokenPlugin(name, f"{hook} raised {type(error).__name__}: {error}") from error
         return answers
+
+    def implementations(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
+        """Return who implements a hook, in order of loading; each takes the hook's arguments by name."""
+        found = getattr(self._manager.hook, hook).get_hookimpls()
+        return [(implementation.plugin_name, _narrowed(implementation)) for implementation in found]
 
     def infos(self) -> list[PluginInfo]:
         """Return all plugins: the loaded ones, then those that are installed but not named in the configuration."""
@@ -110,6 +108,8 @@ class Plugins:
 
     def _register(self, name: str, plugin: object, info: PluginInfo) -> None:
         if name in self._blocked:
+            if info.kind == "core":
+                raise CoreBlocked(name)
             return
         try:
             self._manager.register(plugin, name)
@@ -119,6 +119,15 @@ class Plugins:
         callers = self._manager.get_hookcallers(plugin) or []
         hooks = tuple(sorted(caller.name for caller in callers))
         self._infos[name] = replace(info, loaded=True, hooks=hooks)
+
+
+def _narrowed(implementation: pluggy.HookImpl) -> Callable[..., Any]:
+    """Return a call that takes all of the hook's arguments and passes on those that the plugin named."""
+
+    def call(**arguments: Any) -> Any:
+        return implementation.function(**{key: arguments[key] for key in implementation.argnames})
+
+    return call
 
 
 def _info(name: str, kind: str, entry: importlib.metadata.EntryPoint | None = None) -> PluginInfo:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from stagelight_collector.history import History, RunRecord, WorkflowRecord
     from stagelight_collector.rooms.hub import Hub
+    from stagelight_plugins.hookspecs import Page
 
 PAGE: Final = 50
 MAX_PAGE: Final = 500
@@ -100,6 +101,16 @@ class RunsApi:
         """List the workflows."""
         del request
         return reply({"workflows": [workflow_view(item) for item in await self.history.workflows()]})
+
+
+def pages_routes(pages: Sequence[Page]) -> Sequence[web.AbstractRouteDef]:
+    """Return the route that lists the entries of the page's navigation."""
+
+    async def show(request: web.Request) -> web.Response:
+        del request
+        return reply({"pages": [{"title": page.title, "href": page.href} for page in pages]})
+
+    return [web.get("/api/v1/pages", show)]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,106 @@
+"""Plugins while they run: what they hand over is checked, started in order, and stopped in the reverse order.
+
+A plugin that gives something unusable, or fails at start-up, stops the start with its name. One that fails or hangs
+at a stop is logged and left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from stagelight_collector.sinks import SinkRunner
+from stagelight_plugins.errors import BrokenPlugin
+from stagelight_plugins.hookspecs import Page, Receiver, Sink
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from stagelight_plugins.hookspecs import Collector
+    from stagelight_plugins.manager import Plugins
+
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 5.0
+"""How long one plugin may take to start, and to stop."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class PluginHost:
+    """Calls the hooks for one collector."""
+
+    plugins: Plugins
+    collector: Collector
+
+    def sinks(self) -> list[SinkRunner]:
+        """Return a runner for every sink."""
+        return [SinkRunner(sink) for _, sink in self._registered("register_sinks", Sink)]
+
+    def pages(self) -> list[Page]:
+        """Return the entries of the page's navigation."""
+        return [page for _, page in self._registered("register_pages", Page)]
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """Return all routes; those of plugins that are not the collector's own must lie below `/-/<plugin>/`."""
+        found = self._registered("register_routes", web.AbstractRouteDef)
+        core = {info.name for info in self.plugins.infos() if info.kind == "core"}
+        for name, route in found:
+            path = getattr(route, "path", getattr(route, "prefix", ""))
+            if name not in core and not path.startswith(f"/-/{name}/"):
+                raise BrokenPlugin(name, f"its route {path!r} is not below /-/{name}/")
+        return [route for _, route in found]
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Run `startup` of every plugin; its `shutdown` follows at the end of the stack, also where this fails."""
+        shutdowns = dict(self.plugins.implementations("shutdown"))
+        startups = dict(self.plugins.implementations("startup"))
+        for name in dict.fromkeys([*startups, *shutdowns]):
+            if name in shutdowns:
+                stack.push_async_callback(self._stop, name, shutdowns[name])
+            if name in startups:
+                await self._within(name, "startup", startups[name], START_SECONDS)
+
+    async def receive(self, stack: AsyncExitStack) -> None:
+        """Start the plugins' receivers; they are stopped at the end of the stack."""
+        for name, receiver in self._registered("register_receivers", Receiver):
+            stack.push_async_callback(self._stop, name, lambda collector, r=receiver: r.stop())  # noqa: ARG005
+            await self._within(name, "receiver", lambda collector, r=receiver: r.start(), START_SECONDS)  # noqa: ARG005
+
+    def _registered(self, hook: str, kind: type[Any]) -> list[tuple[str, Any]]:
+        found: list[tuple[str, Any]] = []
+        for name, answer in self.plugins.call(hook, collector=self.collector):
+            if not isinstance(answer, Iterable) or inspect.isawaitable(answer):
+                raise BrokenPlugin(
+                    name, f"{hook} returned {answer!r}, not a list; it must not be `async` either"
+                )
+            for item in answer:
+                if not isinstance(item, kind):
+                    raise BrokenPlugin(name, f"{hook} returned {item!r}, which is no {kind.__name__}")
+                found.append((name, item))
+        return found
+
+    async def _within(self, name: str, what: str, call: Any, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                answer = call(collector=self.collector)
+                if inspect.isawaitable(answer):
+                    await answer
+        except TimeoutError as error:
+            raise BrokenPlugin(name, f"its {what} took more than {seconds:g} s") from error
+        except BrokenPlugin:
+            raise
+        except Exception as error:
+            raise BrokenPlugin(name, f"its {what} raised {type(error).__name__}: {error}") from error
+
+    async def _stop(self, name: str, call: Any) -> None:
+        try:
+            await self._within(name, "shutdown", call, STOP_SECONDS)
+        except BrokenPlugin as error:
+            _log.error("plugin %s did not stop: %s", name, error.reason)
