@@ -67,7 +67,8 @@ class Archive:
     sleep: Callable[[float], Any] = asyncio.sleep
     inserted: int = 0
     retries: int = 0
-    poisoned: int = 0
+    refused: int = 0
+    """Journal entries that were set aside: history refused them for good, or they could not be decoded."""
     problem: str = ""
     """Why history does not take batches at the moment; empty while all is well."""
     _cache: dict[int, tuple[Batch, int]] = field(default_factory=dict[int, "tuple[Batch, int]"])
@@ -248,5 +249,5 @@ class Archive:
     def _set_aside(self, entries: Iterable[Entry]) -> None:
         self.aside.mkdir(parents=True, exist_ok=True)
         for entry in entries:
-            self.poisoned += 1
+            self.refused += 1
             (self.aside / f"{entry.seq}-{entry.signal}.pb").write_bytes(entry.body)

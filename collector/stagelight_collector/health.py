@@ -51,9 +51,9 @@ class Health(MetricsCollector):
             found.append(
                 "the journal is nearly full: history takes less than arrives; senders will have to wait"
             )
-        if self.archive.poisoned:
+        if self.archive.refused:
             found.append(
-                f"{self.archive.poisoned} journal entries were refused by history; see {self.archive.aside}"
+                f"{self.archive.refused} requests could not go into history; see {self.archive.aside}"
             )
         found += [f"plugin sink {runner.sink.name} is benched" for runner in self.sinks if runner.benched]
         return [problem for problem in found if problem]
@@ -92,6 +92,9 @@ class Health(MetricsCollector):
                 "Events whose run is not known.",
                 self.pipeline.attribution.waiting,
             ),
+            ("stagelight_decode_queue", "Requests that wait to be decoded.", self.pipeline.queued),
+            ("stagelight_receiver_in_flight", "Requests that are being answered.", self.receiver.in_flight),
+            ("stagelight_receiver_in_flight_bytes", "Bytes of their bodies.", self.receiver.in_flight_bytes),
         ):
             yield GaugeMetricFamily(name, help_, value=value)
 
@@ -99,7 +102,7 @@ class Health(MetricsCollector):
         for name, help_, value in (
             ("stagelight_history_rows", "Rows inserted into history.", self.archive.inserted),
             ("stagelight_history_retries", "Inserts that were tried again.", self.archive.retries),
-            ("stagelight_history_poisoned", "Journal entries that were set aside.", self.archive.poisoned),
+            ("stagelight_history_refused", "Requests that were set aside.", self.archive.refused),
             (
                 "stagelight_undecodable",
                 "Journal entries that could not be decoded.",
@@ -116,15 +119,23 @@ class Health(MetricsCollector):
     def _sinks(self) -> Iterator[Metric]:
         written = CounterMetricFamily("stagelight_sink_batches", "Batches written.", labels=["sink"])
         dropped = CounterMetricFamily("stagelight_sink_dropped", "Batches dropped.", labels=["sink"])
+        faults = CounterMetricFamily(
+            "stagelight_sink_faults", "Times a sink raised or hung.", labels=["sink"]
+        )
+        queued = GaugeMetricFamily("stagelight_sink_queue", "Batches that wait.", labels=["sink"])
         for runner in self.sinks:
-            written.add_metric([runner.sink.name], runner.written)
-            dropped.add_metric([runner.sink.name], runner.dropped)
-        yield written
-        yield dropped
+            name = [runner.sink.name]
+            written.add_metric(name, runner.written)
+            dropped.add_metric(name, runner.dropped)
+            faults.add_metric(name, runner.faults)
+            queued.add_metric(name, runner.queued)
+        yield from (written, dropped, faults, queued)
 
 
 def _counters(prefix: str, counters: DataclassInstance) -> Iterator[Metric]:
     for item in fields(counters):
+        if item.name.startswith("in_flight"):
+            continue  # goes up and down: a gauge
         value: Counter[str] | int = getattr(counters, item.name)
         name = f"{prefix}_{item.name}"
         if isinstance(value, Counter):

@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from stagelight_plugins.errors import BrokenPlugin
 from stagelight_plugins.hookspecs import Page, Receiver, Sink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AsyncExitStack
 
     from stagelight_plugins.hookspecs import Collector
@@ -59,8 +61,7 @@ class PluginHost:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Run `startup` of every plugin; its `shutdown` follows at the end of the stack, also where this fails."""
-        shutdowns = dict(self.plugins.implementations("shutdown"))
-        startups = dict(self.plugins.implementations("startup"))
+        shutdowns, startups = self._calls("shutdown"), self._calls("startup")
         for name in dict.fromkeys([*startups, *shutdowns]):
             if name in shutdowns:
                 stack.push_async_callback(self._stop, name, shutdowns[name])
@@ -70,8 +71,13 @@ class PluginHost:
     async def receive(self, stack: AsyncExitStack) -> None:
         """Start the plugins' receivers; they are stopped at the end of the stack."""
         for name, receiver in self._registered("register_receivers", Receiver):
-            stack.push_async_callback(self._stop, name, lambda collector, r=receiver: r.stop())  # noqa: ARG005
-            await self._within(name, "receiver", lambda collector, r=receiver: r.start(), START_SECONDS)  # noqa: ARG005
+            stack.push_async_callback(self._stop, name, receiver.stop)
+            await self._within(name, "receiver", receiver.start, START_SECONDS)
+
+    def _calls(self, hook: str) -> dict[str, Callable[[], Any]]:
+        return {
+            name: partial(call, collector=self.collector) for name, call in self.plugins.implementations(hook)
+        }
 
     def _registered(self, hook: str, kind: type[Any]) -> list[tuple[str, Any]]:
         found: list[tuple[str, Any]] = []
@@ -86,10 +92,10 @@ class PluginHost:
                 found.append((name, item))
         return found
 
-    async def _within(self, name: str, what: str, call: Any, seconds: float) -> None:
+    async def _within(self, name: str, what: str, call: Callable[[], Any], seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                answer = call(collector=self.collector)
+                answer = call()
                 if inspect.isawaitable(answer):
                     await answer
         except TimeoutError as error:
@@ -99,7 +105,7 @@ class PluginHost:
         except Exception as error:
             raise BrokenPlugin(name, f"its {what} raised {type(error).__name__}: {error}") from error
 
-    async def _stop(self, name: str, call: Any) -> None:
+    async def _stop(self, name: str, call: Callable[[], Any]) -> None:
         try:
             await self._within(name, "shutdown", call, STOP_SECONDS)
         except BrokenPlugin as error:

@@ -63,6 +63,11 @@ class Pipeline:
         default_factory=lambda: asyncio.Queue["tuple[Entry, Request | None]"](QUEUE)
     )
 
+    @property
+    def queued(self) -> int:
+        """How many requests wait to be decoded."""
+        return self._queue.qsize()
+
     async def ingest(self, signal: Signal, body: bytes, request: Request) -> None:
         """Journal a request, then queue it for decoding. When this returns, it may be acknowledged.
 

@@ -8,6 +8,7 @@ the list of hosts. `X-Forwarded-*` is never believed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -144,10 +145,10 @@ def _is_link_to_page(request: web.Request, policy: Policy) -> bool:
     )
 
 
-def _problem(status: int, title: str) -> web.Response:
+def _problem(status: int, remedy: str) -> web.Response:
     """RFC 9457. The connection ends, so that what was refused is not read on."""
     response = web.json_response(
-        {"type": "about:blank", "title": title, "status": status},
+        {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": remedy},
         status=status,
         content_type="application/problem+json",
     )

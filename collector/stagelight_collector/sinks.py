@@ -44,6 +44,11 @@ class SinkRunner:
         """Whether the sink sits out."""
         return self.clock() < self.benched_until
 
+    @property
+    def queued(self) -> int:
+        """How many batches wait."""
+        return self._queue.qsize()
+
     def offer(self, batch: Batch) -> None:
         """Queue a batch; drop and count it where the queue is full or the sink is benched."""
         if self.benched or self._queue.full():
@@ -59,6 +64,11 @@ class SinkRunner:
                 async with asyncio.timeout(self.patience):
                     await self.sink.write(batch)
                 self.written += 1
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                self._fault(error)  # the plugin's own, let out by mistake
             except Exception as error:  # noqa: BLE001 - whatever a plugin raises is its own affair
                 self._fault(error)
             finally:
@@ -72,7 +82,7 @@ class SinkRunner:
         except TimeoutError:
             _log.warning("sink %s did not finish in %g s", self.sink.name, seconds)
 
-    def _fault(self, error: Exception) -> None:
+    def _fault(self, error: BaseException) -> None:
         now = self.clock()
         self.faults += 1
         self.dropped += 1

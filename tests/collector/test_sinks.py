@@ -24,10 +24,13 @@ class Writer:
         self.seen: list[int] = []
         self.failing = False
         self.hanging = False
+        self.cancelling = False
 
     async def write(self, batch: Batch) -> None:
         if self.failing:
             raise ValueError("broken")
+        if self.cancelling:
+            raise asyncio.CancelledError
         if self.hanging:
             await asyncio.Event().wait()
         self.seen.append(batch.seq)
@@ -91,6 +94,22 @@ async def test_a_sink_that_hangs_loses_that_batch_only(running: Callable[[SinkRu
     runner.offer(Batch(seq=1))
     await runner.drain(5)
     sink.hanging = False
+    runner.offer(Batch(seq=2))
+    await runner.drain(5)
+
+    assert sink.seen == [2]
+    assert runner.faults == 1
+
+
+async def test_a_sink_that_lets_a_cancellation_out_goes_on(
+    running: Callable[[SinkRunner], SinkRunner],
+) -> None:
+    sink = Writer()
+    sink.cancelling = True
+    runner = running(SinkRunner(sink))
+    runner.offer(Batch(seq=1))
+    await runner.drain(5)
+    sink.cancelling = False
     runner.offer(Batch(seq=2))
     await runner.drain(5)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stagelight_plugins import hookimpl
-from stagelight_plugins.errors import BrokenPlugin, UnknownPlugin
+from stagelight_plugins.errors import BrokenPlugin, CoreBlocked, UnknownPlugin
 from stagelight_plugins.manager import Plugins
 
 if TYPE_CHECKING:
@@ -88,7 +88,12 @@ def test_a_hook_that_raises_is_named() -> None:
         plugins.call("register_pages", collector=None)
 
 
-def test_a_blocked_plugin_is_not_loaded() -> None:
-    plugins = Plugins([("greeter", Greeter())], block=["greeter"])
+def test_a_blocked_plugin_is_not_loaded(installed: str) -> None:
+    plugins = Plugins(load=[installed], block=[installed])
 
     assert plugins.call("register_pages", collector=None) == []
+
+
+def test_a_part_of_the_collector_cannot_be_blocked() -> None:
+    with pytest.raises(CoreBlocked, match="'greeter' is a part of the collector"):
+        Plugins([("greeter", Greeter())], block=["greeter"])

@@ -48,12 +48,10 @@ class Problem(Exception):
 
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer problems, and aiohttp's own errors below `/api`, in the one shape."""
+    """Answer problems, and aiohttp's own errors, in the one shape."""
     try:
         return await handler(request)
     except Problem as problem:
         return problem.response()
     except web.HTTPError as error:
-        if not request.path.startswith("/api/"):
-            raise
         return Problem(error.status, f"{request.method} {request.path}: {error.reason}.").response()

@@ -49,6 +49,7 @@ class RunsApi:
     async def list(self, request: web.Request) -> web.Response:
         """List runs, newest first: what history has, each run that is in memory as it is now."""
         query = _Query(request)
+        query.only("workflow", "status", "service", "since", "until", "q", "limit", "cursor")
         wanted = RunFilter(
             workflow=query.text("workflow"),
             status=query.status(),
@@ -118,6 +119,10 @@ class _Query:
     """The query of a request, checked."""
 
     request: web.Request
+
+    def only(self, *names: str) -> None:
+        if unknown := sorted(set(self.request.query) - set(names)):
+            raise Problem(400, f"There is no parameter {unknown[0]!r}.", f"Possible are {', '.join(names)}.")
 
     def text(self, name: str) -> str:
         return self.request.query.get(name, "")

@@ -303,7 +303,7 @@ async def test_a_refusal_is_a_problem_document_that_names_the_remedy(bad: tuple[
         assert answer.headers["Content-Type"].startswith("application/problem+json")
         problem = json.loads(answer.body)
         assert problem["status"] == answer.status
-        assert problem["title"].startswith(("Use the address", "Open the collector's own page"))
+        assert problem["detail"].startswith(("Use the address", "Open the collector's own page"))
         _assert_headers(answer, "no-store")
 
 
