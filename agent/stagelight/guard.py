@@ -25,6 +25,7 @@ LOGGER: Final = logging.getLogger("stagelight")
 _MOST_PLACES: Final = 256
 _lock = threading.RLock()
 _faults: Final[dict[str, int]] = {}
+_said: Final[set[str]] = set()
 
 
 def report(place: str, fault: BaseException) -> None:
@@ -45,6 +46,18 @@ def report(place: str, fault: BaseException) -> None:
                 exc_info=LOGGER.isEnabledFor(logging.DEBUG),
             )
     except Exception:  # noqa: BLE001, S110 - the last line of defence has nobody left to tell
+        pass
+
+
+def say_once(topic: str, text: str, *values: object) -> None:
+    """Warn of a mistake in the host's use of the agent, the first time for each topic; at most 256 topics. Never raises."""
+    try:
+        with _lock:
+            if topic in _said or len(_said) >= _MOST_PLACES:
+                return
+            _said.add(topic)
+        LOGGER.warning(f"stagelight: {text}", *values)  # noqa: G004 - the text is a constant of ours
+    except Exception:  # noqa: BLE001, S110 - as above
         pass
 
 

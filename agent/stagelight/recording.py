@@ -343,15 +343,18 @@ def current_run_id() -> str | None:
     return scope.run_id or None if scope is not None else None
 
 
-def progress(current_: float, total: float | None = None, message: str = "") -> None:
-    """Say how far the current step or run has come: `current_` out of `total`. Outside a run nothing happens."""
+def progress(current: float, total: float | None = None, message: str = "") -> None:
+    """Say how far the current step or run has come: `current` out of `total`. Outside a run nothing happens."""
     scope = _around()
     if scope is not None:
-        scope.progress(current_, total, message)
+        scope.progress(current, total, message)
 
 
-def log(message: str, severity: str = "INFO", /, **attributes: object) -> None:
-    """Write a line under the current step or run. Outside a run nothing happens."""
+def log(message: str, /, severity: str | int = "INFO", **attributes: object) -> None:
+    """Write a line under the current step or run; severity is a level of `logging`, by name or number.
+
+    Outside a run nothing happens.
+    """
     scope = _around()
     if scope is not None:
         scope.log(message, severity, **attributes)

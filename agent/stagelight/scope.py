@@ -24,7 +24,7 @@ from stagelight.conventions import (
     RunStatus,
 )
 from stagelight.guard import guarded, report
-from stagelight.lines import Line
+from stagelight.lines import Line, finite, level_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,17 +118,17 @@ class Scope:
                     EventType.PROGRESS,
                     time_ns(),
                     bounded_text(str(message)),
-                    current=current,
-                    total=total,
+                    current=finite("current", current),
+                    total=None if total is None else finite("total", total),
                 )
             )
 
     @guarded("log", None)
-    def log(self, message: str, severity: str = "INFO", /, **attributes: object) -> None:
-        """Write a line under this run or step; severity is one of `logging`'s level names."""
+    def log(self, message: str, /, severity: str | int = "INFO", **attributes: object) -> None:
+        """Write a line under this run or step; severity is a level of `logging`, by name (in any case) or number."""
         if self.is_live:
-            text = bounded_text(str(message))
-            self._say(Line(self, EventType.LOG, time_ns(), text, severity, clean_attributes(attributes)))
+            text, level = bounded_text(str(message)), level_name(severity)
+            self._say(Line(self, EventType.LOG, time_ns(), text, level, clean_attributes(attributes)))
 
     def _say(self, line: Line) -> None:
         if self._processor is not None:
