@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
+import tomllib
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+
+from stagelight_plugins.manager import BUILT_IN, GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 FILE: Final = "stagelight.toml"
 """Read from the working directory, or from where `STAGELIGHT_CONFIG` points."""
+PREFIX: Final = "STAGELIGHT_"
+OTHERS: Final = frozenset({"CONFIG", "URL", "SKIP_UI", "STEPS", "WORKFLOWS", "LOG_LEVEL", "PROCESS_RUN"})
+"""Variables that are not settings of the collector: they belong to the commands, the build and the agent."""
+
+_Data: TypeAlias = dict[str, Any]
 
 
 class ConfigError(Exception):
-    """The configuration is wrong; the message says where and what to do."""
+    """The configuration is wrong; each problem is one line that says where and what to do."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class Bounds(BaseModel):
@@ -42,15 +52,13 @@ class Bounds(BaseModel):
     viewers: int = Field(default=1_000, gt=0, description="Connected viewers.")
 
 
-class Settings(BaseSettings):
-    """All settings of the collector. Tables of other parts (`[agent]`) are theirs to check."""
+class Settings(BaseModel):
+    """All settings of the collector, as given or by default; `load` is what reads the file and the environment.
 
-    model_config = SettingsConfigDict(
-        env_prefix="STAGELIGHT_",
-        env_nested_delimiter="__",
-        extra="forbid",
-        nested_model_default_partial_update=True,
-    )
+    Tables of other parts (`[agent]`) are theirs to check.
+    """
+
+    model_config = ConfigDict(extra="forbid")
 
     host: str = Field(default="127.0.0.1", description="The address to listen on: loopback, for now.")
     port: int = Field(default=4318, ge=0, le=65535, description="The port of telemetry, API, feed and page.")
@@ -71,7 +79,10 @@ class Settings(BaseSettings):
         default_factory=dict, description="The agent's table, which the agent reads."
     )
 
-    file: ClassVar[Path | None] = None
+    @property
+    def url(self) -> str:
+        """Where a collector with these settings listens."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def history_dsn(self) -> str:
@@ -103,19 +114,6 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise ConfigError(f"plugins.{name}: this is not a table; write [plugins.{name}]") from error
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources."""
-        del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_path())
-
 
 _NAMES: Final = TypeAdapter(list[str])
 _TABLE: Final = TypeAdapter(dict[str, Any])
@@ -126,29 +124,202 @@ def config_path() -> Path:
     return Path(os.environ.get("STAGELIGHT_CONFIG", FILE))
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read: the settings without what is wrong, and what is wrong."""
+
+    settings: Settings
+    problems: tuple[str, ...]
+    """What must be mended."""
+    notes: tuple[str, ...]
+    """What looks like a slip but may be right: variables with our prefix that nobody here reads."""
+
+
 def load(**overrides: Any) -> Settings:
     """Read the settings; `overrides` come from the command line, None meaning not given.
 
     Raises:
         ConfigError: A key is unknown, or a value is wrong.
     """
+    found = read(**overrides)
+    if found.problems:
+        raise ConfigError(*found.problems)
+    return found.settings
+
+
+def read(**overrides: Any) -> Reading:
+    """Read the settings as `load` does; what is wrong is left out and told."""
+    problems: list[str] = []
+    notes: list[str] = []
+    given = {key: value for key, value in overrides.items() if value is not None}
+    layers = _Layers(_file(problems), _environment(os.environ, problems, notes), given)
+    data = layers.merged()
+    for _ in range(1_000):  # each turn takes out at least one key
+        try:
+            settings = Settings(**data)
+        except ValidationError as error:
+            for item in error.errors():
+                problems.append(_explain(item, layers))
+                _drop(data, item["loc"])
+            continue
+        settings.plugins = dict(_plugin_tables(settings, layers, problems))
+        return Reading(settings, tuple(problems), tuple(notes))
+    return Reading(Settings(), tuple(problems), tuple(notes))
+
+
+# --- the layers -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    file: _Data
+    environment: _Data
+    given: _Data
+
+    def merged(self) -> _Data:
+        return _merge(_merge(self.file, self.environment), self.given)
+
+    def source(self, keys: tuple[str, ...]) -> str:
+        """Return where a key was written, as its writer knows it."""
+        if _has(self.given, keys):
+            return f"--{keys[0].replace('_', '-')}"
+        if _has(self.environment, keys):
+            return PREFIX + "__".join(keys).upper()
+        return str(config_path())
+
+
+def _file(problems: list[str]) -> _Data:
     path = config_path()
-    if "STAGELIGHT_CONFIG" in os.environ and not path.is_file():
-        raise ConfigError(f"STAGELIGHT_CONFIG: there is no file {path}")
     try:
-        return Settings(**{key: value for key, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        raise ConfigError(_explain(error)) from error
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if "STAGELIGHT_CONFIG" in os.environ:
+            problems.append(f"STAGELIGHT_CONFIG: there is no file {path}")
+    except OSError as error:
+        problems.append(f"{path}: cannot be read: {error.strerror}")
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        problems.append(f"{path}: this is not TOML: {error}")
+    return {}
 
 
-def _explain(error: ValidationError) -> str:
-    lines: list[str] = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            lines.append(f"{key}: there is no such setting; `stagelight config show` lists them all")
+def _environment(environ: Mapping[str, str], problems: list[str], notes: list[str]) -> _Data:
+    """Read `STAGELIGHT_PORT`, `STAGELIGHT_LIMITS__ROOMS` and the like; an empty variable is as good as none."""
+    settings = {name.upper(): name for name in Settings.model_fields if name != "agent"}
+    found: _Data = {}
+    for variable, text in sorted(environ.items()):
+        first, *rest = variable.upper().removeprefix(PREFIX).split("__")
+        if not variable.upper().startswith(PREFIX) or variable.upper().removeprefix(PREFIX) in OTHERS:
+            continue
+        if first not in settings:
+            nearest = _nearest(variable, (PREFIX + name for name in [*settings, *OTHERS]))
+            notes.append(f"{variable} is no variable of Stagelight and is ignored{nearest}")
+        elif text:
+            try:
+                _put(found, [settings[first], *(part.lower() for part in rest)], _value(first, rest, text))
+            except ValueError as error:
+                problems.append(f"{variable}: {text!r} is not JSON: {error}")
+    return found
+
+
+def _value(first: str, rest: list[str], text: str) -> object:
+    if text[0] in "[{":
+        return json.loads(text)
+    is_list = first == "ALLOWED_HOSTS" or (first == "PLUGINS" and rest in (["LOAD"], ["BLOCK"]))
+    return [part.strip() for part in text.split(",")] if is_list else text
+
+
+def _merge(below: _Data, above: _Data) -> _Data:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(_table(old), _table(value)) if _both_tables(old, value) else value
+    return merged
+
+
+def _both_tables(one: object, other: object) -> bool:
+    return isinstance(one, dict) and isinstance(other, dict)
+
+
+def _table(value: object) -> _Data:
+    return cast("_Data", value)
+
+
+def _put(data: _Data, keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        inner = data.setdefault(key, {})
+        if not isinstance(inner, dict):
+            inner = data[key] = {}
+        data = _table(inner)
+    data[keys[-1]] = value
+
+
+def _has(data: _Data, keys: tuple[str, ...]) -> bool:
+    inner: object = data
+    for key in keys:
+        if not isinstance(inner, dict) or key not in inner:
+            return False
+        inner = _table(inner)[key]
+    return True
+
+
+def _drop(data: _Data, where: tuple[int | str, ...]) -> None:
+    """Take a wrong value out; of a list with a wrong item, the whole list."""
+    keys = _keys(where)
+    for key in keys[:-1]:
+        if not isinstance(data.get(key), dict):
+            data.pop(key, None)
+            return
+        data = _table(data[key])
+    data.pop(keys[-1], None)
+
+
+def _keys(where: tuple[int | str, ...]) -> tuple[str, ...]:
+    first_number = next((at for at, part in enumerate(where) if isinstance(part, int)), len(where))
+    return tuple(str(part) for part in where[:first_number])
+
+
+# --- what is wrong --------------------------------------------------------------------------------------------------
+
+
+def _explain(item: Any, layers: _Layers) -> str:
+    keys = _keys(item["loc"])
+    source = layers.source(keys)
+    name = ".".join(keys)
+    if item["type"] != "extra_forbidden":
+        message = item["msg"][:1].lower() + item["msg"][1:]
+        return f"{source}: `{name}` = {item['input']!r}: {message}"
+    level = Bounds.model_fields if keys[0] == "limits" and len(keys) > 1 else Settings.model_fields
+    nearest = _nearest(keys[-1], level)
+    return f"{source}: `{name}` is no setting{nearest or '; `stagelight config show` prints them all'}"
+
+
+def _plugin_tables(settings: Settings, layers: _Layers, problems: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the entries of `[plugins]` that have a reader: two lists of names, and tables of known plugins."""
+    known = {"load", "block", *_installed()}
+    for key in ("load", "block"):
+        try:
+            known.update(settings.plugin_names(key))
+        except ConfigError as error:
+            problems.append(f"{layers.source(('plugins', key))}: {error}")
+            settings.plugins.pop(key)
+    for key, value in settings.plugins.items():
+        source = layers.source(("plugins", key))
+        if key not in known:
+            problems.append(
+                f"{source}: `plugins.{key}` is neither `load` nor `block` nor the table of a plugin"
+                + (_nearest(key, known) or "; `stagelight plugins` lists those that are installed")
+            )
+        elif key not in {"load", "block"} and not isinstance(value, dict):
+            problems.append(f"{source}: `plugins.{key}` is not a table; write [plugins.{key}]")
         else:
-            lines.append(f"{key}: {item['msg']} (got {item['input']!r})")
-    return "; ".join(lines)
+            yield key, value
+
+
+def _installed() -> set[str]:
+    third_party = {entry.name for entry in importlib.metadata.entry_points(group=GROUP)}
+    return third_party | {module.rpartition(".")[2] for module in BUILT_IN}
+
+
+def _nearest(name: str, possible: Iterable[str]) -> str:
+    found = get_close_matches(name, sorted(possible), 1)
+    return f"; did you mean `{found[0]}`?" if found else ""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
 from stagelight_plugins import hookspecs
-from stagelight_plugins.errors import BrokenPlugin, CoreBlocked, UnknownPlugin
+from stagelight_plugins.errors import BrokenPlugin, CoreBlocked, PluginError, UnknownPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
 GROUP: Final = "stagelight"
 """The entry-point group of plugins."""
@@ -33,6 +34,8 @@ class PluginInfo:
     version: str = ""
     distribution: str = ""
     hooks: tuple[str, ...] = ()
+    problem: str = ""
+    """Why it is not loaded although it should be."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-compatible data."""
@@ -46,6 +49,7 @@ class Plugins:
         core: Plugins of the collector itself: name and object.
         load: Names of third-party plugins to load; the others are listed but never imported.
         block: Names of plugins, built-in ones too, that must not be loaded.
+        strict: Whether a plugin that cannot be used is raised; else it is left out, and `infos` says why.
 
     Raises:
         UnknownPlugin: A name in `load` is not installed.
@@ -53,19 +57,29 @@ class Plugins:
     """
 
     def __init__(
-        self, core: Sequence[tuple[str, object]] = (), *, load: Iterable[str] = (), block: Iterable[str] = ()
+        self,
+        core: Sequence[tuple[str, object]] = (),
+        *,
+        load: Iterable[str] = (),
+        block: Iterable[str] = (),
+        strict: bool = True,
     ) -> None:
+        self._strict = strict
         self._manager = pluggy.PluginManager("stagelight")
         self._manager.add_hookspecs(hookspecs.Hooks)
         self._infos: dict[str, PluginInfo] = {}
         self._blocked = frozenset(block)
         self._installed = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
         for name, plugin in core:
-            self._register(name, plugin, _info(name, "core"))
+            with self._leaving_out(_info(name, "core")):
+                self._register(name, plugin, _info(name, "core"))
         for module in BUILT_IN:
-            self._import(module.rpartition(".")[2], module)
+            name = module.rpartition(".")[2]
+            with self._leaving_out(_info(name, "built-in")):
+                self._import(name, module)
         for name in load:
-            self._load(name)
+            with self._leaving_out(_info(name, "third-party", self._installed.get(name))):
+                self._load(name)
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook plugin by plugin, in order of loading; return each plugin's name and answer.
@@ -75,10 +89,11 @@ class Plugins:
         """
         answers: list[tuple[str, Any]] = []
         for name, function in self.implementations(hook):
-            try:
-                answers.append((name, function(**arguments)))
-            except Exception as error:
-                raise BrokenPlugin(name, f"{hook} raised {type(error).__name__}: {error}") from error
+            with self._leaving_out(self._infos[name]):
+                try:
+                    answers.append((name, function(**arguments)))
+                except Exception as error:
+                    raise BrokenPlugin(name, f"{hook} raised {type(error).__name__}: {error}") from error
         return answers
 
     def implementations(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
@@ -91,6 +106,15 @@ class Plugins:
         idle = [_info(name, "third-party", entry) for name, entry in sorted(self._installed.items())]
         idle = [info for info in idle if info.name not in self._infos]
         return [*self._infos.values(), *idle]
+
+    @contextmanager
+    def _leaving_out(self, info: PluginInfo) -> Generator[None]:
+        try:
+            yield
+        except PluginError as error:
+            if self._strict:
+                raise
+            self._infos[info.name] = replace(info, loaded=False, problem=str(error))
 
     def _load(self, name: str) -> None:
         entry = self._installed.get(name)
@@ -115,6 +139,8 @@ class Plugins:
             self._manager.register(plugin, name)
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
+            if self._manager.get_plugin(name) is plugin:
+                self._manager.unregister(plugin, name)
             raise BrokenPlugin(name, str(error)) from error
         callers = self._manager.get_hookcallers(plugin) or []
         hooks = tuple(sorted(caller.name for caller in callers))
