@@ -21,7 +21,7 @@ _MOST_FAILURES: Final = 64
 
 
 @dataclass(slots=True, eq=False)
-class Failure:
+class FailedCall:
     """The last failed call of a step in one lane."""
 
     key: object
@@ -50,13 +50,13 @@ class Attempts:
     __slots__ = ("_failures", "_lock")
 
     def __init__(self) -> None:
-        self._failures: list[Failure] = []
+        self._failures: list[FailedCall] = []
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._failures)
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: FailedCall) -> None:
         """Remember a failure; it replaces the one of the same function in the same lane."""
         with self._lock:
             self._failures = [
@@ -81,7 +81,7 @@ class Attempts:
 
     def claim(
         self, key: object, arguments: tuple[object, ...], keywords: Mapping[str, object]
-    ) -> Failure | None:
+    ) -> FailedCall | None:
         """Take the failure that this call tries again, if there is one; this lane's own first."""
         if not self._failures:
             return None
@@ -91,12 +91,12 @@ class Attempts:
             found = next((f for f in same if f.lane == lane), same[-1] if same else None)
             return self._taken(found)
 
-    def claim_named(self, name: str) -> Failure | None:
+    def claim_named(self, name: str) -> FailedCall | None:
         """Take the last failure of a step of this name."""
         with self._lock:
             return self._taken(next((f for f in reversed(self._failures) if f.name == name), None))
 
-    def _taken(self, failure: Failure | None) -> Failure | None:
+    def _taken(self, failure: FailedCall | None) -> FailedCall | None:
         if failure is not None:
             self._failures.remove(failure)
         return failure

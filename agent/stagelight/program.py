@@ -87,6 +87,7 @@ class ProgramRun:
             processor=self._using.processor,
         )
         self._using.fallback = self.adopt
+        self._using.shown = self.shown
         sys.excepthook = _excepthook(sys.excepthook, self.failed)
         atexit.register(self.end)
         if at_once:

@@ -21,7 +21,7 @@ from stagelight.conventions import (
     WORKFLOW_NAME,
     StepKind,
 )
-from stagelight.guard import report
+from stagelight.guard import report, say_once
 from stagelight.scope import KEY, Run, Scope, Step, current
 from stagelight.wrapping import wrap
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from stagelight.attempts import Failure
+    from stagelight.attempts import FailedCall
     from stagelight.runtime import Runtime
 
 P = ParamSpec("P")
@@ -97,17 +97,14 @@ class WorkflowOpener:
     def _begin(
         self, using: Runtime, name: str, arguments: tuple[object, ...], keywords: Mapping[str, object]
     ) -> Run:
+        chosen = self._chosen_id(name, arguments, keywords)
         context = otel_context.get_current()
         parent = context.get(KEY)
         outer = get_current_span(context).get_span_context()
         span = using.tracer.start_span(name, context)
-        chosen = self._run_id(*arguments, **keywords) if callable(self._run_id) else self._run_id
-        if chosen:
-            run_id = name_text(chosen)
-        elif outer.is_valid:
-            run_id = secrets.token_hex(16)
-        else:
-            run_id = f"{span.get_span_context().trace_id:032x}"
+        run_id = chosen or (
+            secrets.token_hex(16) if outer.is_valid else f"{span.get_span_context().trace_id:032x}"
+        )
         attributes: dict[str, Any] = {WORKFLOW_NAME: name, RUN_ID: run_id}
         if isinstance(parent, Scope) and parent.run_id:
             attributes[PARENT_RUN_ID] = parent.run_id
@@ -126,6 +123,16 @@ class WorkflowOpener:
         using.has_workflows = True
         _announce(run, using, context)
         return run
+
+    def _chosen_id(self, name: str, arguments: tuple[object, ...], keywords: Mapping[str, object]) -> str:
+        """Return the id that the user chose; empty if there is none, or if the function that makes it raised."""
+        try:
+            chosen = self._run_id(*arguments, **keywords) if callable(self._run_id) else self._run_id
+            return name_text(chosen) if chosen else ""
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything; the run is worth more than its id
+            text = "run_id= of workflow %s raised %s; a random id is used"
+            say_once(f"run_id {name}", text, name, type(error).__name__)
+            return ""
 
 
 class StepOpener:
@@ -231,7 +238,7 @@ class StepOpener:
 
     def _retried(
         self, parent: Scope, arguments: tuple[object, ...], keywords: Mapping[str, object]
-    ) -> Failure | None:
+    ) -> FailedCall | None:
         """Return the failed attempt that this one tries again. A block has no arguments: it has to say so itself."""
         assert parent.attempts is not None  # noqa: S101 - the caller looked
         if self._attempt is not None:
@@ -330,16 +337,24 @@ def step(name: Any = None, *, kind: str = "do", attempt: int | None = None) -> A
 
 
 def _around() -> Scope | None:
-    """Return the scope around this code; under `stagelight run`, at least the program's own run."""
+    """Return the scope around this code; under `stagelight run`, at least the program's own run, which that opens."""
     scope = current()
     if scope is None and runtime.active is not None and runtime.active.fallback is not None:
         return runtime.active.fallback()
     return scope
 
 
+def _seen() -> Scope | None:
+    """Return the scope around this code; under `stagelight run`, the program's own run if it is open already."""
+    scope = current()
+    if scope is None and runtime.active is not None and runtime.active.shown is not None:
+        return runtime.active.shown()
+    return scope
+
+
 def current_run_id() -> str | None:
-    """Return the id of the run around this code; None outside any."""
-    scope = _around()
+    """Return the id of the run around this code; None outside any. Opens nothing."""
+    scope = _seen()
     return scope.run_id or None if scope is not None else None
 
 
@@ -361,7 +376,7 @@ def log(message: str, /, severity: str | int = "INFO", **attributes: object) -> 
 
 
 def set_attributes(values: Mapping[str, object] | None = None, /, **attributes: object) -> None:
-    """Put attributes on the current step or run. Outside a run nothing happens."""
-    scope = _around()
+    """Put attributes on the current step or run. Outside a run nothing happens. Opens nothing."""
+    scope = _seen()
     if scope is not None:
         scope.set(values, **attributes)

@@ -34,13 +34,15 @@ if TYPE_CHECKING:
 class Runtime:
     """What recording needs; one is active at a time."""
 
-    __slots__ = ("fallback", "has_workflows", "processor", "tracer")
+    __slots__ = ("fallback", "has_workflows", "processor", "shown", "tracer")
 
     def __init__(self, tracer: trace.Tracer, processor: Processor) -> None:
         self.tracer = tracer
         self.processor = processor
         self.fallback: Callable[[], Scope | None] | None = None
         """Asked for a parent when a step is opened outside any run; `stagelight run` sets it."""
+        self.shown: Callable[[], Scope | None] | None = None
+        """Returns that parent if it is open already; asking opens nothing."""
         self.has_workflows = False
         """Whether a workflow was run here."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode
 
-from stagelight.attempts import Attempts, Failure, current_lane
+from stagelight.attempts import Attempts, FailedCall, current_lane
 from stagelight.attributes import bounded_text, clean_attributes
 from stagelight.conventions import (
     ERROR_TYPE,
@@ -233,7 +233,9 @@ class Step(Scope):
             parent.attempts = Attempts()
         context = self.span.get_span_context()
         parent.attempts.failed(
-            Failure(self.key, self.name, self.id, self.attempt, context, arguments, keywords, current_lane())
+            FailedCall(
+                self.key, self.name, self.id, self.attempt, context, arguments, keywords, current_lane()
+            )
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from opentelemetry import context as otel_context
 
-from stagelight.guard import guard
+from stagelight.guard import guard, say_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -28,8 +28,16 @@ class Opener(Protocol):
 
 
 def wrap(function: Callable[P, R], opener: Opener) -> Callable[P, R]:
-    """Return the function with a scope around every call, or around the life of the generator that it returns."""
+    """Return the function with a scope around every call, or around the life of the generator that it returns.
+
+    A class is returned as it is, with a word about its methods.
+    """
     inner = cast("Any", function)
+    if isinstance(inner, type):
+        name = f"{inner.__module__}.{inner.__qualname__}"
+        text = "%s is a class, and its calls are not recorded: decorate its methods"
+        say_once(f"class {name}", text, name)
+        return function
     if isinstance(inner, (staticmethod, classmethod)):
         descriptor = cast("Any", inner)
         return cast("Callable[P, R]", type(descriptor)(wrap(descriptor.__func__, opener)))

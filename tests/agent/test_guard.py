@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _no_faults_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stagelight.guard._faults", {})
+    monkeypatch.setattr("stagelight.guard._said", set[str]())
 
 
 class Broken(Exception):
@@ -166,13 +167,34 @@ def test_a_set_up_that_raises_records_nothing_and_says_so(
     assert "stagelight records nothing" in caplog.text
 
 
-def test_a_run_id_function_that_raises_costs_only_the_record(stagelight_recorder: Recorder) -> None:
-    @stagelight.workflow(run_id=broken)
+def test_a_run_id_function_that_raises_costs_only_its_id_and_is_said_once(
+    stagelight_recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    @stagelight.workflow(name="etl", run_id=broken)
+    def main() -> int:
+        return 3
+
+    assert (main(), main()) == (3, 3)
+    assert [(run.name, run.status, len(run.id)) for run in stagelight_recorder.runs] == [
+        ("etl", "completed", 32)
+    ] * 2
+    assert caplog.messages == ["stagelight: run_id= of workflow etl raised Broken; a random id is used"]
+
+
+def test_a_run_id_that_cannot_be_looked_at_costs_only_itself(stagelight_recorder: Recorder) -> None:
+    class Hostile(str):
+        __slots__ = ()
+        __bool__ = broken
+
+    def chosen() -> str:
+        return Hostile("x")
+
+    @stagelight.workflow(run_id=chosen)
     def main() -> int:
         return 3
 
     assert main() == 3
-    assert stagelight_recorder.runs == []
+    assert len(stagelight_recorder.runs[0].id) == 32
 
 
 def test_a_fault_is_logged_once_and_counted_every_time(caplog: pytest.LogCaptureFixture) -> None:

@@ -164,6 +164,31 @@ def test_steps_outside_any_workflow_share_the_program_s_run(sink: Sink, program:
     assert len({span.trace_id for span in sink.spans}) == 1
 
 
+def test_looking_and_setting_do_not_open_the_program_s_run(sink: Sink, program: Program) -> None:
+    code = """
+import stagelight
+stagelight.set(early=1)
+print(stagelight.current_run_id())
+with stagelight.workflow("etl"):
+    pass
+"""
+    assert program(code, launcher=under(sink)).stdout == "None\n"
+    assert sink.names() == ["etl"]
+
+
+def test_once_the_program_s_run_is_open_it_is_seen(sink: Sink, program: Program) -> None:
+    code = """
+import stagelight
+stagelight.progress(1, 2)
+stagelight.set(owner="me")
+print(stagelight.current_run_id())
+"""
+    done = program(code, launcher=under(sink))
+    (run,) = sink.spans
+    assert attributes(run)["workflow.run.id"] == done.stdout.strip()
+    assert attributes(run)["owner"] == "me"
+
+
 def test_logging_becomes_lines_of_the_step_and_prints_what_it_always_did(
     sink: Sink, program: Program
 ) -> None:

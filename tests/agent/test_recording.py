@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -321,3 +321,29 @@ def test_a_start_carries_the_attributes_and_the_very_time_of_its_span(stagelight
     assert [start.time for start in starts] == [run.span.start_time, step.span.start_time]
     assert (starts[1].step_id, starts[1].step_name, starts[1].attempt) == (step.id, "s", 1)
     assert starts[1].span_id == step.id
+
+
+@pytest.mark.parametrize("decorate", [stagelight.step, stagelight.step(name="x"), stagelight.workflow])
+def test_a_decorated_class_stays_the_class_and_is_told_to_decorate_its_methods(
+    decorate: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("stagelight.guard._said", set[str]())
+
+    class Loader:
+        """Loads."""
+
+    assert decorate(Loader) is Loader
+    assert decorate(Loader) is Loader
+    assert len(caplog.messages) == 1
+    assert "Loader" in caplog.messages[0]
+    assert "decorate its methods" in caplog.messages[0]
+
+
+def test_importing_everything_leaves_the_built_in_names_alone() -> None:
+    names: dict[str, Any] = {}
+    exec("from stagelight import *\nfound = set([1])", names)  # noqa: S102 - a star import is for modules only
+    assert names["found"] == {1}
+    assert "log" not in names
+    assert callable(names["progress"])
+    assert callable(stagelight.set)
+    assert {"set", "log", "step"} <= {*dir(stagelight)}
