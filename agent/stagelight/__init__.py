@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stagelight.recording import (
         current_run_id,
-        log,
+        log as log,
         progress,
-        set_attributes as set,  # noqa: A004 - `stagelight.set(...)` is how it reads
+        set_attributes,
         step,
         workflow,
     )
     from stagelight.runtime import configure, flush, shutdown, stats
 
     __version__: str
+    set = set_attributes  # noqa: A001 - `stagelight.set(...)` is how it reads
 
+# Without `set` and `log`: `from stagelight import *` would put them over the built-in and over the user's logger.
 __all__ = [
     "__version__",
     "configure",
     "current_run_id",
     "flush",
-    "log",
     "progress",
-    "set",
     "shutdown",
     "stats",
     "step",
@@ -67,4 +67,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(["__version__", *_HOMES])
