@@ -8,7 +8,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from stagelight import settings
 
@@ -85,37 +85,36 @@ def _resolved(command: list[str]) -> list[str] | None:
 
 def environment(options: argparse.Namespace, command: list[str], environ: dict[str, str]) -> dict[str, str]:
     """Return the environment in which the agent loads itself; what the user has set stays."""
-    file = settings.config_file()
+    file = settings.agent_table()
     steps = [*options.step] or _patterns(environ, settings.STEPS, file, "steps")
     workflows = [*options.workflow] or _patterns(environ, settings.WORKFLOWS, file, "workflows")
     _put(environ, settings.STEPS, ",".join(steps))
     _put(environ, settings.WORKFLOWS, ",".join(workflows))
     environ[settings.PROCESS_RUN] = "1"
-    if options.endpoint or "endpoint" in file:
-        _endpoint(environ, options.endpoint, file.get("endpoint"))
+    _endpoint(environ, options.endpoint)
     service = options.service or environ.get("OTEL_SERVICE_NAME") or file.get("service")
     if options.service or "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         environ["OTEL_SERVICE_NAME"] = str(service or program_name(command))
-    environ.setdefault("OTEL_PYTHON_DISTRO", "stagelight")
+    environ.setdefault(settings.DISTRO, "stagelight")
     environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "stagelight")
     environ["PYTHONPATH"] = _python_path(environ.get("PYTHONPATH", ""))
     return environ
 
 
-def _endpoint(environ: dict[str, str], chosen: str | None, configured: object) -> None:
+def _endpoint(environ: dict[str, str], chosen: str | None) -> None:
+    """Say where the collector is; what the file says is handed on, as children may work in other directories."""
     if chosen:
         for signal in ("TRACES_", "LOGS_"):
             environ.pop(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT", None)
         environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = chosen
-    else:
-        environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", str(configured))
+    elif found := settings.endpoint(environ):
+        environ[settings.ENDPOINT] = found
 
 
 def _patterns(environ: dict[str, str], name: str, file: dict[str, object], key: str) -> list[str]:
     if name in environ:
         return [*settings.patterns(environ[name])]
-    value = file.get(key, [])
-    return [str(part) for part in cast("list[object]", value)] if isinstance(value, list) else []
+    return settings.listed(file.get(key, [])) or []
 
 
 def _put(environ: dict[str, str], name: str, value: str) -> None:

@@ -18,7 +18,7 @@ from stagelight import settings
 from stagelight.backlog import Stats
 from stagelight.conventions import SCHEMA_URL, SCOPE_NAME
 from stagelight.errors import UnusableProviderError
-from stagelight.exporter import channels
+from stagelight.exporter import Channels, channels
 from stagelight.guard import LOGGER, faults, guarded, report
 from stagelight.instrumentation import threads
 from stagelight.processor import Processor
@@ -27,7 +27,6 @@ from stagelight.records import QuickResource
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from stagelight.exporter import Channels
     from stagelight.scope import Scope
 
 
@@ -84,7 +83,8 @@ def configure(
     """Set the agent up now, rather than on first use.
 
     Args:
-        endpoint: Base URL of the collector; wins over `OTEL_EXPORTER_OTLP_ENDPOINT`, default http://127.0.0.1:4318.
+        endpoint: Base URL of the collector; wins over `OTEL_EXPORTER_OTLP_ENDPOINT` and `settings.endpoint()`; default
+            http://127.0.0.1:4318.
         service_name: Wins over `OTEL_SERVICE_NAME`; used only if the agent creates the tracer provider.
         headers: Sent with every request, for example an ingest token.
         tracer_provider: An SDK provider to record through; the global one by default.
@@ -109,7 +109,7 @@ def _set_up(
         if settings.is_disabled():
             return
         try:
-            active = _runtime(tracer_provider or _provider(service_name), lambda: channels(endpoint, headers))
+            active = _runtime(tracer_provider or _provider(service_name), builder(endpoint, headers))
         except Exception as error:  # noqa: BLE001 - the program goes on without recording
             report("set-up", error)
             LOGGER.error("stagelight records nothing: %s", error)
@@ -134,6 +134,29 @@ def _runtime(provider: trace.TracerProvider, build: Callable[[], Channels]) -> R
     provider.add_span_processor(processor)
     atexit.register(processor.shutdown)
     return Runtime(provider.get_tracer(SCOPE_NAME, _version(), schema_url=SCHEMA_URL), processor)
+
+
+def builder(endpoint: str | None, headers: Mapping[str, str] | None) -> Callable[[], Channels]:
+    """Return what builds the exporters. Where they send to is settled here, so that a forked child sends there too."""
+    of_otel = {signal for signal in ("TRACES", "LOGS") if _otel_endpoint(f"{signal}_")}
+    if endpoint is None and not _otel_endpoint() and len(of_otel) < 2:
+        found = settings.endpoint()
+        if of_otel and found is not None:
+            return lambda: _mixed(found, headers, spans_by_otel="TRACES" in of_otel)
+        endpoint = found
+    return lambda: channels(endpoint, headers)
+
+
+def _otel_endpoint(signal: str = "") -> str:
+    return os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT", "").strip()
+
+
+def _mixed(endpoint: str, headers: Mapping[str, str] | None, *, spans_by_otel: bool) -> Channels:
+    """Build one signal's exporter as `OTEL_*` says, and the other's for the endpoint."""
+    by_otel, ours = channels(None, headers), channels(endpoint, headers)
+    spans, logs = (by_otel, ours) if spans_by_otel else (ours, by_otel)
+    Channels(logs.spans, spans.logs).close()
+    return Channels(spans.spans, logs.logs)
 
 
 def _provider(service_name: str | None) -> trace.TracerProvider:

@@ -1,10 +1,11 @@
-"""Settings: what the environment asks of the agent.
+"""Settings: what the environment and `stagelight.toml` ask of the agent.
 
 Every standard `OTEL_*` variable keeps its meaning; ours begin with `STAGELIGHT_`. Standard library only.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
@@ -14,13 +15,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
-from stagelight.guard import LOGGER
+from stagelight.guard import LOGGER, say_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
 CONFIG_FILE: Final = "stagelight.toml"
+"""Read from the working directory, or from where `STAGELIGHT_CONFIG` points."""
+
+ENDPOINT: Final = "STAGELIGHT_ENDPOINT"
+CONFIG: Final = "STAGELIGHT_CONFIG"
+HOST: Final = "STAGELIGHT_HOST"
+PORT: Final = "STAGELIGHT_PORT"
+DISTRO: Final = "OTEL_PYTHON_DISTRO"
+"""Set by `stagelight run`, which has then said what is wrong in the file."""
+
+KEYS: Final = {
+    "steps": "['module.path:function']",
+    "workflows": "['module.path:function']",
+    "service": "'shop'",
+    "endpoint": f"'{DEFAULT_ENDPOINT}'",
+}
+"""The keys of `[agent]`, each with an example."""
+_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
 
 STEPS: Final = "STAGELIGHT_STEPS"
 """Patterns `module.path:function_glob` of functions that become steps, separated by commas or white space."""
@@ -92,20 +110,101 @@ def patterns(text: str) -> tuple[str, ...]:
     return tuple(part for part in re.split(r"[,\s]+", text) if part)
 
 
-def config_file(directory: Path | None = None) -> dict[str, Any]:
-    """Return the `[agent]` table of `stagelight.toml` in the directory (the current one by default).
+def endpoint(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the collector's base URL as Stagelight's own settings name it; None where they name none.
 
-    A file that cannot be read or has no such table is an empty table; broken TOML is said in the log.
+    In this order: `STAGELIGHT_ENDPOINT`, `[agent] endpoint`, and the `host` and `port` that the collector itself listens
+    on (`STAGELIGHT_HOST`, `STAGELIGHT_PORT`, top-level in the file). What `OTEL_*` says is above all of them.
     """
-    path = (directory or Path.cwd()) / CONFIG_FILE
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("agent", {})
-    except OSError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        LOGGER.warning("%s is ignored: %s", path, error)
-        return {}
+    if chosen := environ.get(ENDPOINT, "").strip():
+        return chosen
+    document = _document(environ)
+    table = agent_table(environ, document)
+    named = table.get("endpoint")
+    return named if named and isinstance(named, str) else _listening(environ, document)
+
+
+def agent_table(
+    environ: Mapping[str, str] = os.environ, document: Mapping[str, object] | None = None
+) -> dict[str, Any]:
+    """Return the `[agent]` table of `stagelight.toml`; what is wrong in it is said once, by the launcher if there is one."""
+    table: object = (_document(environ) if document is None else document).get("agent", {})
+    if environ.get(DISTRO) != "stagelight":
+        for problem in problems(table):
+            say_once(f"settings {problem}", "%s: %s", config_path(environ), problem)
     return cast("dict[str, Any]", table) if isinstance(table, dict) else {}
+
+
+def problems(table: object) -> list[str]:
+    """Return what is wrong in an `[agent]` table, each with its remedy; empty if nothing is."""
+    if not isinstance(table, dict):
+        return [f"agent: {table!r} is no table; write [agent]"]
+    found = (_problem(str(key), value) for key, value in cast("dict[object, object]", table).items())
+    return [f"[agent] {problem}" for problem in found if problem]
+
+
+def _problem(key: str, value: object) -> str:
+    if key not in KEYS:
+        near = difflib.get_close_matches(key, KEYS, 1)
+        return f"{key}: there is no such key; " + (
+            f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(KEYS))}"
+        )
+    if key in {"steps", "workflows"} and listed(value) is None:
+        what = "list of patterns"
+    elif key == "service" and not (value and isinstance(value, str)):
+        what = "name"
+    elif key == "endpoint" and not (isinstance(value, str) and "://" in value):
+        what = "URL"
+    else:
+        return ""
+    return f"{key}: {value!r} is no {what}; write {key} = {KEYS[key]}"
+
+
+def listed(value: object) -> list[str] | None:
+    """Return a list of patterns; a string is a list of one, and None is returned for anything else."""
+    parts = cast("list[object]", value) if isinstance(value, list) else [value]
+    return (
+        [part for part in parts if isinstance(part, str)] if all(isinstance(p, str) for p in parts) else None
+    )
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the configuration file is, or would be."""
+    return Path(environ.get(CONFIG) or CONFIG_FILE)
+
+
+def _document(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the configuration file; one that cannot be read is empty, and said once unless it need not exist."""
+    path = config_path(environ)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        if environ.get(CONFIG):
+            reason = f"there is no file {path}" if isinstance(error, FileNotFoundError) else str(error)
+            say_once("settings file", "%s: %s", CONFIG, reason)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        say_once("settings file", "%s is ignored: %s", path, error)
+    return {}
+
+
+def _listening(environ: Mapping[str, str], document: Mapping[str, object]) -> str | None:
+    """Return where a collector with these settings listens, as seen from this machine; None where nothing is set."""
+    host = environ.get(HOST, "").strip() or document.get("host")
+    port = environ.get(PORT, "").strip() or document.get("port")
+    if port is not None and not _is_port(port):
+        say_once("settings port", "port %r says not where the collector is: set %s", port, ENDPOINT)
+        port = None
+    if not isinstance(host, str):
+        host = None
+    if host is None and port is None:
+        return None
+    host = _EVERYWHERE.get(host or "", host)
+    return f"http://{f'[{host}]' if ':' in str(host) else host}:{port or 4318}"
+
+
+def _is_port(value: object) -> bool:
+    text = str(value) if isinstance(value, (int, str)) else ""
+    return text.isdecimal() and 0 < int(text) < 65536
 
 
 def script_name(arguments: list[str] | None = None) -> str:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 FILE: Final = "stagelight.toml"
 """Read from the working directory, or from where `STAGELIGHT_CONFIG` points."""
 PREFIX: Final = "STAGELIGHT_"
-OTHERS: Final = frozenset({"CONFIG", "URL", "SKIP_UI", "STEPS", "WORKFLOWS", "LOG_LEVEL", "PROCESS_RUN"})
+OTHERS: Final = frozenset(
+    {"CONFIG", "ENDPOINT", "URL", "SKIP_UI", "STEPS", "WORKFLOWS", "LOG_LEVEL", "PROCESS_RUN"}
+)
 """Variables that are not settings of the collector: they belong to the commands, the build and the agent."""
 
 _Data: TypeAlias = dict[str, Any]
