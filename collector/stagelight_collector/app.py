@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiohttp import web
 
+from stagelight.conventions import EventType
+from stagelight.events import Event
 from stagelight_collector import receivers, security
 from stagelight_collector.api import problem
 from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
@@ -28,7 +30,7 @@ from stagelight_collector.hosting import PluginHost
 from stagelight_collector.journal import Journal
 from stagelight_collector.page import Page
 from stagelight_collector.pipeline import Pipeline, decode
-from stagelight_collector.rooms.hub import Hub, Limits as HubLimits
+from stagelight_collector.rooms.hub import Hub, HubLimits
 from stagelight_plugins import hookimpl
 from stagelight_plugins.manager import Plugins
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
-    from stagelight.events import Event
     from stagelight_collector.config import Settings
     from stagelight_collector.history import History
     from stagelight_collector.journal import Signal
@@ -200,7 +201,8 @@ class Collector:
 
     def _assemble(self, journal: Journal, history: History) -> list[tuple[str, object]]:
         """Make the parts; return those that give routes, as plugins."""
-        hub, attribution, counters = self._hub(history), Attribution(), receivers.ReceiverCounters()
+        hub = self._hub(history, lambda: journal.committed)
+        attribution, counters = Attribution(), receivers.ReceiverCounters()
         archive = Archive(
             journal=journal,
             history=history,
@@ -223,10 +225,10 @@ class Collector:
             ("page", RoutesPlugin(Page().routes)),
         ]
 
-    def _hub(self, history: History) -> Hub:
+    def _hub(self, history: History, kept: Callable[[], int]) -> Hub:
         limits = self.settings.limits
         bounds = HubLimits(rooms=limits.rooms, steps=limits.steps, lobby=limits.lobby, viewers=limits.viewers)
-        return Hub(partial(load_events, history), secrets.token_hex(4), bounds)
+        return Hub(partial(load_events, history), secrets.token_hex(4), bounds, kept=kept)
 
     def _receiver_limits(self) -> receivers.Limits:
         limits = self.settings.limits
@@ -258,17 +260,12 @@ class Collector:
     async def _run_pipeline(self, stack: AsyncExitStack) -> None:
         await _task(stack, self.pipeline.run(), "pipeline")
         stack.push_async_callback(_bounded, self.pipeline.drain, DRAIN_SECONDS, "decoding")
-        await _task(stack, self._keep(), "housekeeping")
+        await _task(stack, _again_and_again(self._tidy, FLUSH_SECONDS), "housekeeping")
+        await _task(stack, _again_and_again(self.pipeline.hub.warm, FLUSH_SECONDS), "warming")
 
-    async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            try:
-                self.pipeline.hub.flush()
-                await self.pipeline.expire()
-                await self.pipeline.hub.warm()
-            except Exception:  # noqa: BLE001 - what fails once a quarter second must not end it
-                _log.exception("housekeeping failed; it goes on")
+    async def _tidy(self) -> None:
+        self.pipeline.hub.flush()
+        await self.pipeline.expire()
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         runner = web.AppRunner(
@@ -293,7 +290,7 @@ class Collector:
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the lobby's list, newest first, in the API's shape."""
-        return self.pipeline.hub.runs()
+        return self.pipeline.hub.lobby.runs()
 
     async def settle(self) -> None:
         """Return when everything accepted so far is in the rooms and the lobby."""
@@ -315,7 +312,12 @@ async def load_events(history: History, run_id: str) -> list[Event]:
         events += page.items
         cursor = page.cursor
         if cursor is None:
-            break
+            return events
+    record = await history.run(run_id)
+    if record is not None and record.ended is not None:
+        # So long a run is cut off; at least it must not look as if it went on.
+        kind = EventType(f"run_{record.status}")
+        events.append(Event(type=kind, run_id=run_id, time=record.ended, error=record.error))
     return events
 
 
@@ -327,6 +329,19 @@ async def _task(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: st
         await asyncio.gather(task, return_exceptions=True)
 
     stack.push_async_callback(end)
+
+
+async def _again_and_again(work: Callable[[], Awaitable[None]], pause: float) -> None:
+    """Do something for ever; a failure is logged, and the pause after it grows to half a minute."""
+    failures = 0
+    while True:
+        await asyncio.sleep(min(30.0, pause * 2**failures))
+        try:
+            await work()
+            failures = 0
+        except Exception:  # noqa: BLE001 - what fails once must not end it
+            failures += 1
+            _log.exception("housekeeping failed; it goes on")
 
 
 async def _bounded(work: Callable[[], Awaitable[None]], seconds: float, what: str) -> None:

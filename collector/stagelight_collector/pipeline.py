@@ -131,4 +131,4 @@ class Pipeline:
     async def _spread(self, batch: Batch) -> None:
         for runner in self.sinks:
             runner.offer(batch)
-        await self.hub.write(batch.events)
+        await self.hub.write(batch.events, batch.seq)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from stagelight_collector.history import BadCursor, HistoryError
+
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
+
+_log = logging.getLogger(__name__)
 
 
 class Problem(Exception):
@@ -53,5 +58,12 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
     except Problem as problem:
         return problem.response()
+    except BadCursor as error:
+        return Problem(400, f"{error}.").response()
+    except HistoryError as error:
+        if error.retryable:
+            return Problem(503, f"{error}.", "Try again.", retry_after=1).response()
+        _log.exception("history failed")
+        return Problem(500, f"{error}.", "The collector's log says more.").response()
     except web.HTTPError as error:
         return Problem(error.status, f"{request.method} {request.path}: {error.reason}.").response()

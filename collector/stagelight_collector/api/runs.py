@@ -10,11 +10,12 @@ from aiohttp import web
 from stagelight.conventions import RunStatus, StepStatus
 from stagelight_collector.api.problem import Problem
 from stagelight_collector.encoding import encode
-from stagelight_collector.history import BadCursor, RunFilter
+from stagelight_collector.history import RunFilter
+from stagelight_collector.history.cursors import RunKey, encode as encode_cursor, run_key
 from stagelight_collector.rooms import view
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from stagelight_collector.history import History, RunRecord, WorkflowRecord
     from stagelight_collector.rooms.hub import Hub
@@ -40,9 +41,9 @@ class RunsApi:
         """Return the routes."""
         return [
             web.get("/api/v1/runs", self.list),
-            web.get("/api/v1/runs/{id}", self.show),
-            web.get("/api/v1/runs/{id}/events", self.events),
-            web.get("/api/v1/runs/{id}/spans", self.spans),
+            web.get("/api/v1/runs/{id:[^/]+}", self.show),
+            web.get("/api/v1/runs/{id:[^/]+}/events", self.events),
+            web.get("/api/v1/runs/{id:[^/]+}/spans", self.spans),
             web.get("/api/v1/workflows", self.workflows),
         ]
 
@@ -58,20 +59,29 @@ class RunsApi:
             until=query.time("until"),
             q=query.text("q"),
         )
-        try:
-            page = await self.history.list_runs(wanted, query.cursor(), query.limit())
-        except BadCursor as error:
-            raise Problem(400, str(error)) from error
+        page = await self.history.list_runs(wanted, query.cursor(), query.limit())
         runs = {record.id: record_view(record) for record in page.items}
-        if query.cursor() is None:
-            runs |= {run["id"]: run for run in self.hub.runs() if matches(run, wanted)}
-        for run_id in runs.keys() & self.hub.rooms.keys():
-            runs[run_id] = view.run_view(self.hub.rooms[run_id].run)
-        ordered = sorted(runs.values(), key=lambda run: (run["started_ms"] or 0, run["id"]), reverse=True)
-        if page.cursor is not None and page.items:
-            oldest = (view.ms(page.items[-1].started) or 0, page.items[-1].id)
-            ordered = [run for run in ordered if (run["started_ms"] or 0, run["id"]) >= oldest]
-        return reply({"runs": ordered, "next_cursor": page.cursor})
+        after = run_key(query.cursor() or "") if query.cursor() else None
+        for run in self._in_memory():
+            if run["id"] in runs or after is None or _key(run) < after:
+                runs[run["id"]] = run
+        ordered = sorted((run for run in runs.values() if matches(run, wanted)), key=_key, reverse=True)
+        if page.cursor is not None:
+            # What lies beyond this page of history may have company that only history knows.
+            beyond = run_key(page.cursor)
+            ordered = [run for run in ordered if _key(run) >= beyond]
+        shown = ordered[: query.limit()]
+        cursor = encode_cursor(_key(shown[-1])) if len(ordered) > len(shown) else page.cursor
+        return reply({"runs": shown, "next_cursor": cursor})
+
+    def _in_memory(self) -> Iterator[dict[str, Any]]:
+        """Yield the runs of the lobby as they are now, of which memory knows all."""
+        for run in self.hub.lobby.runs():
+            room = self.hub.rooms.get(run["id"])
+            if room is None:
+                yield run
+            elif room.whole:
+                yield view.run_view(room.run)
 
     async def show(self, request: web.Request) -> web.Response:
         """Return a run with its steps and log lines."""
@@ -83,10 +93,7 @@ class RunsApi:
     async def events(self, request: web.Request) -> web.Response:
         """Return what happened in a run, in order of time."""
         query = _Query(request)
-        try:
-            page = await self.history.run_events(_run_id(request), limit=query.limit(), cursor=query.cursor())
-        except BadCursor as error:
-            raise Problem(400, str(error)) from error
+        page = await self.history.run_events(_run_id(request), limit=query.limit(), cursor=query.cursor())
         if not page.items and query.cursor() is None and _run_id(request) not in self.hub.rooms:
             raise _unknown(request)
         return reply({"events": [event.to_dict() for event in page.items], "next_cursor": page.cursor})
@@ -132,7 +139,7 @@ class _Query:
 
     def limit(self) -> int:
         text = self.text("limit") or str(PAGE)
-        if not text.isdecimal() or not 1 <= int(text) <= MAX_PAGE:
+        if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_PAGE:
             raise Problem(400, f"limit={text!r} is not a number from 1 to {MAX_PAGE}.")
         return int(text)
 
@@ -148,6 +155,10 @@ class _Query:
         if text and text not in set(RunStatus):
             raise Problem(400, f"There is no status {text!r}.", f"One of {', '.join(RunStatus)} is possible.")
         return RunStatus(text) if text else None
+
+
+def _key(run: dict[str, Any]) -> RunKey:
+    return RunKey(round((run["started_ms"] or 0) * 1e6), run["id"])
 
 
 def _run_id(request: web.Request) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from stagelight_collector.api.problem import Problem
 from stagelight_collector.encoding import encode
+from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.channel import Message
 from stagelight_collector.rooms.hub import LOBBY, TooManyViewers
 
@@ -46,58 +47,72 @@ class Feed:
         """Return the routes."""
         return [
             web.get("/api/v1/feed", self.several, allow_head=False),
-            web.get("/api/v1/runs/{id}/feed", self.one, allow_head=False),
+            web.get("/api/v1/runs/{id:[^/]+}/feed", self.one, allow_head=False),
         ]
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """Stream one run's room; 404 if nobody knows the run."""
         run_id = request.match_info["id"]
-        if await self.hub.find(run_id) is None:
-            raise Problem(404, f"There is no run {run_id!r}.", "GET /api/v1/runs lists the runs.")
-        return await self._stream(request, [run_id], [])
+        async with self.hub.holding([run_id]) as known:
+            if not known:
+                raise Problem(404, f"There is no run {run_id!r}.", "GET /api/v1/runs lists the runs.")
+            visit = self._visit(request, known, [])
+        return await self._stream(request, visit)
 
     async def several(self, request: web.Request) -> web.StreamResponse:
         """Stream the rooms named by `room`; a room that nobody knows is answered with `gone`."""
-        names = list(dict.fromkeys(request.query.getall("room", [LOBBY])))
-        if len(names) > MAX_ROOMS:
-            raise Problem(400, f"{len(names)} rooms on one stream.", f"At most {MAX_ROOMS} are possible.")
-        known = [name for name in names if name == LOBBY or await self.hub.find(name) is not None]
-        return await self._stream(request, known, [name for name in names if name not in known])
+        asked = list(dict.fromkeys(request.query.getall("room", [lobby.NAME])))
+        if len(asked) > MAX_ROOMS:
+            raise Problem(400, f"{len(asked)} rooms on one stream.", f"At most {MAX_ROOMS} are possible.")
+        names = [LOBBY if name == lobby.NAME else name for name in asked]
+        async with self.hub.holding(names) as known:
+            visit = self._visit(request, known, [name for name in names if name not in known])
+        return await self._stream(request, visit)
 
-    async def _stream(self, request: web.Request, names: list[str], unknown: list[str]) -> web.StreamResponse:
+    def _visit(self, request: web.Request, names: list[str], unknown: list[str]) -> _Visit | None:
+        """Let a viewer in; None where all has been told. Nothing is awaited here, so nothing comes in between."""
         hub = self.hub
         last_id = request.headers.get("Last-Event-ID") or request.query.get("last_event_id", "")
-        missed = hub.missed(names, last_id) if last_id else None
-        if missed == [] and not unknown and hub.finished(names):
-            return web.Response(status=204)
-        response = web.StreamResponse(headers=_HEADERS)
         types = frozenset(filter(None, request.query.get("types", "").split(",")))
         try:
             viewer = hub.join(names, types)
         except TooManyViewers as error:
             raise Problem(503, str(error), "Try again.", retry_after=5) from error
-        # From here to the snapshot nothing is awaited: what comes after it is in the viewer's queue.
-        first = hub.snapshots(names) if missed is None else [m for m in missed if viewer.wants(m)]
-        first += [Message(hub.seq, "gone", encode({"room": n, "run_id": n})) for n in unknown]
+        missed = hub.missed(names, last_id) if last_id else None
+        if missed is not None:
+            first = [message for message in missed if viewer.wants(message)]
+            if not first and hub.finished(names):
+                hub.leave(viewer, names)
+                return None
+        else:
+            first = _afresh(hub, names) if last_id else hub.snapshots(names)
+            first += [Message(hub.seq, "gone", encode({"room": name, "run_id": name})) for name in unknown]
+        return _Visit(viewer, names, first)
+
+    async def _stream(self, request: web.Request, visit: _Visit | None) -> web.StreamResponse:
+        if visit is None:
+            return web.Response(status=204)
+        response = web.StreamResponse(headers=_HEADERS)
         try:
             await response.prepare(request)
-            await self._pump(_Line(response, hub.epoch), viewer, names, first)
+            await self._pump(_Line(request, response, self.hub.epoch), visit)
         except (ConnectionError, TimeoutError):
             if request.transport is not None:
                 request.transport.abort()
         finally:
-            hub.leave(viewer, names)
+            self.hub.leave(visit.viewer, visit.names)
         return response
 
-    async def _pump(self, line: _Line, viewer: Viewer, names: list[str], first: list[Message]) -> None:
+    async def _pump(self, line: _Line, visit: _Visit) -> None:
         hub = self.hub
         await line.write(f"retry: {RETRY_MS}\n\n".encode())
-        await line.send(first)
+        await line.send(visit.first)
+        visit.first = []
         quiet = 0.0
-        while not (hub.closing or hub.finished(names)):
+        while not (hub.closing or hub.finished(visit.names) or line.gone):
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
-                    await viewer.wait()
+                    await visit.viewer.wait()
                 quiet = 0.0
             except TimeoutError:
                 quiet += LOOK_SECONDS
@@ -105,30 +120,61 @@ class Feed:
                     quiet = 0.0
                     await line.write(b": still here\n\n")
                 continue
-            messages = viewer.take()
-            if viewer.lagged:
-                viewer.lagged = False
-                resets = [Message(hub.seq, "reset", encode({"room": name})) for name in names]
-                messages = [*resets, *hub.snapshots(names)]
-            await line.send(messages)
-        await line.send(viewer.take())
+            await line.send(visit.news(hub))
+        await line.send(visit.news(hub))
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One viewer on one stream."""
+
+    viewer: Viewer
+    names: list[str]
+    first: list[Message]
+
+    def news(self, hub: Hub) -> list[Message]:
+        """Return what came since the last call; everything afresh where the viewer lagged."""
+        messages = self.viewer.take()
+        if not self.viewer.lagged:
+            return messages
+        self.viewer.lagged = False
+        return _afresh(hub, self.names)
+
+
+def _afresh(hub: Hub, names: Sequence[str]) -> list[Message]:
+    """Say that there is a gap, and give the whole state."""
+    resets = [Message(hub.seq, "reset", encode({"room": name or lobby.NAME})) for name in names]
+    return [*resets, *hub.snapshots(names)]
 
 
 @dataclass(slots=True)
 class _Line:
     """The connection to one browser."""
 
+    request: web.Request
     response: web.StreamResponse
     epoch: str
 
+    @property
+    def gone(self) -> bool:
+        """Whether the other side has closed the connection; a write would tell only later."""
+        transport = self.request.transport
+        return transport is None or transport.is_closing()
+
     async def send(self, messages: Sequence[Message]) -> None:
         if messages:
-            await self.write(b"".join(map(self._frame, messages)))
+            last = messages[-1]
+            await self.write(b"".join(self._frame(message, message is last) for message in messages))
 
     async def write(self, data: bytes) -> None:
         async with asyncio.timeout(WRITE_SECONDS):
             await self.response.write(data)
 
-    def _frame(self, message: Message) -> bytes:
-        head = f"id: {self.epoch}-{message.seq}\nevent: {message.type}\ndata: "
-        return b"%b%b\n\n" % (head.encode(), message.data)
+    def _frame(self, message: Message, last: bool) -> bytes:
+        # Snapshots that go out together share a number. Only the last carries it: who got a part resumes before it.
+        known = last or message.type not in _TOGETHER
+        head = f"id: {self.epoch}-{message.seq}\n" if known else ""
+        return b"%bevent: %b\ndata: %b\n\n" % (head.encode(), message.type.encode(), message.data)
+
+
+_TOGETHER: Final = frozenset({"snapshot", "reset", "gone"})

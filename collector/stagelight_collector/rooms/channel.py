@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 RING: Final = 2_048
 """How many messages a channel keeps for those who resume."""
+RING_BYTES: Final = 8 << 20
 QUEUE: Final = 4_096
 """How many messages wait for one viewer before it counts as lagged."""
+QUEUE_BYTES: Final = 16 << 20
 
 _ALWAYS: Final = frozenset({"snapshot", "reset", "gone", "restarting", *RUN_ENDS})
 """What no filter hides."""
@@ -44,6 +46,7 @@ class Viewer:
     capacity: int = QUEUE
     lagged: bool = False
     lags: int = 0
+    _bytes: int = 0
     _queue: deque[Message] = field(default_factory=deque[Message])
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -55,8 +58,9 @@ class Viewer:
         """Queue a message; beyond the bound, drop the queue and mark the viewer as lagged."""
         if self.lagged or not self.wants(message):
             return
-        if len(self._queue) >= self.capacity:
-            self._queue.clear()
+        self._bytes += len(message.data)
+        if len(self._queue) >= self.capacity or self._bytes > QUEUE_BYTES:
+            self._clear()
             self.lagged = True
             self.lags += 1
         else:
@@ -74,9 +78,13 @@ class Viewer:
     def take(self) -> list[Message]:
         """Return what is queued."""
         taken = list(self._queue)
-        self._queue.clear()
+        self._clear()
         self._ready.clear()
         return taken
+
+    def _clear(self) -> None:
+        self._queue.clear()
+        self._bytes = 0
 
 
 @dataclass(slots=True)
@@ -87,13 +95,17 @@ class Channel:
     viewers: set[Viewer] = field(default_factory=set[Viewer])
     missing: int = 0
     """Of the messages up to this number some are not in the ring."""
+    _bytes: int = 0
     _ring: deque[Message] = field(default_factory=deque[Message])
 
     def publish(self, message: Message) -> None:
         """Keep a message and give it to every viewer."""
         self._ring.append(message)
-        if len(self._ring) > self.capacity:
-            self.missing = max(self.missing, self._ring.popleft().seq)
+        self._bytes += len(message.data)
+        while len(self._ring) > self.capacity or self._bytes > RING_BYTES:
+            oldest = self._ring.popleft()
+            self._bytes -= len(oldest.data)
+            self.missing = max(self.missing, oldest.seq)
         for viewer in self.viewers:
             viewer.push(message)
 
@@ -106,4 +118,5 @@ class Channel:
     def skip(self, seq: int) -> None:
         """Note that a message was not kept."""
         self._ring.clear()
+        self._bytes = 0
         self.missing = seq

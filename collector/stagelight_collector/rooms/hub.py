@@ -2,14 +2,19 @@
 
 All methods run on the event loop. One increasing number orders the messages of all rooms, so that a viewer of
 several rooms resumes all of them with one `Last-Event-ID`.
+
+A room is whole when memory holds all of its run; a room that was opened in the middle of a run is completed from
+history. So no room leaves memory before history has its events.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +22,7 @@ from stagelight.conventions import EventType
 from stagelight_collector.encoding import encode
 from stagelight_collector.rooms import view
 from stagelight_collector.rooms.channel import Channel, Message, Viewer
+from stagelight_collector.rooms.lobby import Lobby
 from stagelight_collector.rooms.room import Room
 from stagelight_collector.rooms.state import Run
 
@@ -24,19 +30,35 @@ if TYPE_CHECKING:
     from stagelight.events import Event
     from stagelight_collector.rooms.state import Change
 
-LOBBY: Final = "lobby"
+LOBBY: Final = ""
+"""The lobby among names of rooms; no run has it."""
 SLICE: Final = 200
-"""How many events are taken before others get their turn on the event loop."""
+"""How many events, or runs, are dealt with before others get their turn on the event loop."""
+CANDIDATES: Final = 64
+"""How many rooms are looked at for one to let go of."""
+FRESH_NS: Final = 5_000_000_000
+"""A start that was received so soon after it happened has no past in history."""
+RETURN_SECONDS: Final = 60.0
+"""How long after its last viewer left a room goes on keeping messages for who comes back."""
+LINGER_SECONDS: Final = 3.0
+"""How long a stream stays open after its run has ended, for what comes late."""
+
+_BEGINNINGS: Final = frozenset({EventType.RUN_CREATED, EventType.RUN_QUEUED, EventType.RUN_STARTED})
+_LOUD: Final = frozenset(kind for kind in EventType if kind.startswith("run_"))
+"""Events that the lobby hears of at once."""
 
 Loader = Callable[[str], Awaitable[Sequence["Event"]]]
 """Reads the events of a run from history; empty where it has none."""
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True, kw_only=True)
-class Limits:
+class HubLimits:
     """The bounds of memory."""
 
     rooms: int = 1_000
+    """Twice as many while history is behind; then rooms leave that history does not have in full."""
     steps: int = 200_000
     """Over all rooms."""
     lobby: int = 500
@@ -52,14 +74,20 @@ class TooManyViewers(Exception):
 
 
 @dataclass(slots=True, kw_only=True)
-class Counters:
+class HubCounters:
     """What the hub has done."""
 
     events: int = 0
     duplicates: int = 0
     messages: int = 0
     evicted: int = 0
+    evicted_early: int = 0
+    """Rooms that left before history had all of their events."""
     lagged: int = 0
+
+
+def _all_kept() -> int:
+    return 2**63
 
 
 @dataclass(slots=True)
@@ -68,39 +96,45 @@ class Hub:
 
     load: Loader
     epoch: str
-    limits: Limits = field(default_factory=Limits)
+    limits: HubLimits = field(default_factory=HubLimits)
     clock: Callable[[], float] = time.monotonic
+    kept: Callable[[], int] = _all_kept
+    """Up to which batch history has everything."""
     seq: int = 0
-    counters: Counters = field(default_factory=Counters)
+    counters: HubCounters = field(default_factory=HubCounters)
     rooms: OrderedDict[str, Room] = field(default_factory=OrderedDict[str, Room])
-    lobby: Channel = field(default_factory=Channel)
     viewers: set[Viewer] = field(default_factory=set[Viewer])
     closing: bool = False
-    _listed: dict[str, dict[str, Any]] = field(default_factory=dict[str, "dict[str, Any]"])
-    _dirty: set[str] = field(default_factory=set[str])
-    _cold: set[str] = field(default_factory=set[str])
+    lobby: Lobby = field(init=False)
+    _dirty: dict[str, None] = field(default_factory=dict[str, None])
+    _cold: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
+    _ended: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
     _steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.lobby = Lobby(self.limits.lobby, self._publish)
 
     # --- events in ------------------------------------------------------------------------------------------------
 
-    async def write(self, events: Sequence[Event]) -> None:
-        """Take events in any order, any number of times; tell the viewers what changed."""
+    async def write(self, events: Sequence[Event], seq: int = 0) -> None:
+        """Take the events of batch `seq` in any order, any number of times; tell the viewers what changed."""
         for start in range(0, len(events), SLICE):
             for event in events[start : start + SLICE]:
-                self._take(event)
+                self.take(event, seq)
             await asyncio.sleep(0)
-        self._evict()
 
-    def _take(self, event: Event) -> None:
+    def take(self, event: Event, seq: int = 0) -> None:
+        """Take one event at once; for many, `write` lets others have their turn."""
         self.counters.events += 1
-        room = self.rooms.get(event.run_id) or self._open(event.run_id, whole=event.type in _BEGINNINGS)
-        change = self._apply(room, event)
+        room = self.rooms.get(event.run_id) or self._open(event.run_id, whole=_has_no_past(event))
+        room.seq = max(room.seq, seq)
         room.touched = self.clock()
         self.rooms.move_to_end(event.run_id)
+        change = self._apply(room, event)
         if not change:
             self.counters.duplicates += 1
             return
-        self._dirty.add(event.run_id)
+        self._dirty[event.run_id] = None
         if room.channel.viewers or room.touched - room.watched < RETURN_SECONDS:
             self._publish(room.channel, event.type.value, room.describe(event, change))
         else:
@@ -113,14 +147,25 @@ class Hub:
     def _apply(self, room: Room, event: Event) -> Change:
         steps = len(room.run.steps)
         change = room.apply(event)
-        self._steps += len(room.run.steps) - steps
+        if self.rooms.get(room.run.id) is room:
+            self._steps += len(room.run.steps) - steps
+            if change.run:
+                self._mark_ended(room)
         return change
 
+    def _mark_ended(self, room: Room) -> None:
+        if room.run.final is None:
+            self._ended.pop(room.run.id, None)
+        else:
+            self._ended[room.run.id] = None
+
     def _open(self, run_id: str, *, whole: bool) -> Room:
+        self._make_place()
         room = self.rooms[run_id] = Room(Run(run_id), whole=whole)
         room.channel.skip(self.seq)
+        room.touched = self.clock()
         if not whole:
-            self._cold.add(run_id)
+            self._cold[run_id] = None
         return room
 
     def _publish(self, channel: Channel, kind: str, data: bytes) -> None:
@@ -131,83 +176,98 @@ class Hub:
     # --- the lobby ------------------------------------------------------------------------------------------------
 
     def _list(self, room: Room) -> None:
-        summary = view.run_view(room.run)
-        self._dirty.discard(room.run.id)
-        if not self._enlist(summary):
-            return
-        self._publish(self.lobby, "run", encode({"room": LOBBY, "run": summary}))
-
-    def _enlist(self, summary: dict[str, Any]) -> bool:
-        run_id = summary["id"]
-        if run_id not in self._listed and len(self._listed) >= self.limits.lobby:
-            oldest = min(self._listed.values(), key=_age)
-            if _age(oldest) >= _age(summary):
-                return False
-            del self._listed[oldest["id"]]
-            self._publish(self.lobby, "gone", encode({"room": LOBBY, "run_id": oldest["id"]}))
-        self._listed[run_id] = summary
-        return True
+        # What history says of a run is better than a room that knows only its latest events.
+        if room.whole or room.run.id not in self.lobby:
+            self._dirty.pop(room.run.id, None)
+            self.lobby.tell(view.run_view(room.run))
 
     def flush(self) -> None:
-        """Bring the lobby up to date with the runs that changed in details. Call it a few times a second."""
-        for run_id in list(self._dirty):
-            if room := self.rooms.get(run_id):
+        """Bring the lobby up to date with runs that changed in details. Call it a few times a second."""
+        for run_id in list(self._dirty)[:SLICE]:
+            room = self.rooms.get(run_id)
+            if room is not None:
                 self._list(room)
-        self._dirty.clear()
+            self._dirty.pop(run_id, None)
 
     def enlist(self, summaries: Iterable[dict[str, Any]]) -> None:
         """Put runs that only history knows into the lobby."""
         for summary in summaries:
             if summary["id"] not in self.rooms:
-                self._enlist(summary)
-
-    def runs(self) -> list[dict[str, Any]]:
-        """Return the lobby's list, newest first."""
-        return sorted(self._listed.values(), key=_age, reverse=True)
+                self.lobby.take(summary)
 
     # --- history in -----------------------------------------------------------------------------------------------
 
     async def warm(self) -> None:
-        """Read from history what rooms opened in the middle of a run are missing."""
+        """Complete rooms from history until all are whole; raise what history raises, and go on at the next call."""
         while self._cold:
-            await self._complete(self._cold.pop())
+            run_id = next(iter(self._cold))
+            room = self.rooms.get(run_id)
+            if room is None or room.whole:
+                self._cold.pop(run_id, None)
+                continue
+            self._cold.move_to_end(run_id)
+            await self._complete(room)
 
-    async def _complete(self, run_id: str) -> None:
-        room = self.rooms.get(run_id)
-        if room is None or room.whole:
-            return
-        changed = [self._apply(room, event) for event in await self.load(run_id)]
+    async def _complete(self, room: Room) -> None:
+        """Merge what history knows into a room; its order does not matter, nor what memory has already."""
+        room.pins += 1
+        try:
+            events = await self.load(room.run.id)
+            changed = False
+            for start in range(0, len(events), SLICE):
+                for event in events[start : start + SLICE]:
+                    changed |= bool(self._apply(room, event))
+                await asyncio.sleep(0)
+        finally:
+            room.pins -= 1
         room.whole = True
-        if any(changed):
-            self._dirty.add(run_id)
+        self._cold.pop(room.run.id, None)
+        if changed:
+            self._dirty[room.run.id] = None
             if room.channel.viewers:
-                self._reset(room)
-
-    def _reset(self, room: Room) -> None:
-        self._publish(room.channel, "reset", encode({"room": room.run.id}))
-        self._publish(room.channel, "snapshot", room.snapshot())
+                self._publish(room.channel, "reset", encode({"room": room.run.id}))
+                self._publish(room.channel, "snapshot", room.snapshot())
 
     async def find(self, run_id: str) -> Room | None:
-        """Return the room of a run, reading it from history where it has left memory; None if nobody knows it."""
+        """Return the room of a run, whole; None if nobody knows the run.
+
+        Where history cannot be read, a room in memory is returned as it is; else what history raises is raised.
+        """
         room = self.rooms.get(run_id)
         if room is None:
-            events = await self.load(run_id)
-            room = self.rooms.get(run_id)
-            if room is None:
-                if not events:
-                    return None
-                room = self._open(run_id, whole=True)
-            for event in events:
-                self._apply(room, event)
-            room.touched = self.clock()
-        elif not room.whole:
-            await self._complete(run_id)
+            if not await self.load(run_id):
+                return self.rooms.get(run_id)
+            room = self.rooms.get(run_id) or self._open(run_id, whole=False)
+        self.rooms.move_to_end(run_id)
+        if not room.whole:
+            try:
+                await self._complete(room)
+            except Exception as error:  # noqa: BLE001 - what memory has is better than nothing
+                _log.warning("run %s is shown without its past: %s", run_id, error)
         return room
 
     # --- viewers --------------------------------------------------------------------------------------------------
 
+    @asynccontextmanager
+    async def holding(self, names: Sequence[str]) -> AsyncGenerator[list[str]]:
+        """Keep the rooms of these names in memory; yield the names that are known."""
+        held: list[Room] = []
+        known: list[str] = []
+        try:
+            for name in names:
+                room = None if name == LOBBY else await self.find(name)
+                if room is not None:
+                    room.pins += 1
+                    held.append(room)
+                if name == LOBBY or room is not None:
+                    known.append(name)
+            yield known
+        finally:
+            for room in held:
+                room.pins -= 1
+
     def join(self, names: Sequence[str], types: frozenset[str] = frozenset()) -> Viewer:
-        """Admit a viewer to rooms that are open (see `find`); the lobby always is.
+        """Admit a viewer to rooms that are held (see `holding`); the lobby always is.
 
         Raises:
             TooManyViewers: All places are taken.
@@ -246,9 +306,9 @@ class Hub:
 
     def _resumable(self, last_event_id: str) -> int | None:
         epoch, _, number = last_event_id.partition("-")
-        if epoch != self.epoch or not number.isdecimal() or int(number) > self.seq:
+        if epoch != self.epoch or not number.isdecimal() or len(number) > len(str(self.seq)):
             return None
-        return int(number)
+        return int(number) if int(number) <= self.seq else None
 
     def snapshots(self, names: Sequence[str]) -> list[Message]:
         """Return the whole state of each room, as of now."""
@@ -256,7 +316,7 @@ class Hub:
 
     def _snapshot(self, name: str) -> bytes:
         if name == LOBBY:
-            return encode({"room": LOBBY, "runs": self.runs()})
+            return self.lobby.snapshot()
         room = self.rooms.get(name)
         return room.snapshot() if room else encode({"room": name, **view.snapshot(Run(name))})
 
@@ -280,7 +340,7 @@ class Hub:
     def _channels(self, names: Sequence[str]) -> list[Channel]:
         rooms = (self.rooms.get(name) for name in names if name != LOBBY)
         channels = [room.channel for room in rooms if room is not None]
-        return [self.lobby, *channels] if LOBBY in names else channels
+        return [self.lobby.channel, *channels] if LOBBY in names else channels
 
     # --- the bound ------------------------------------------------------------------------------------------------
 
@@ -289,33 +349,36 @@ class Hub:
         """How many steps all rooms hold."""
         return self._steps
 
-    def _evict(self) -> None:
-        """Let go of rooms that nobody watches, ended ones first, the longest untouched first. History has them."""
-        while len(self.rooms) > self.limits.rooms or self._steps > self.limits.steps:
-            unwatched = [room for room in self.rooms.values() if not room.channel.viewers]
-            victim = next((room for room in unwatched if room.run.final is not None), None) or next(
-                iter(unwatched), None
-            )
+    def _make_place(self) -> None:
+        while len(self.rooms) >= self.limits.rooms or self._steps > self.limits.steps:
+            kept = self.kept()
+            victim = self._victim(kept)
+            if victim is None and len(self.rooms) >= 2 * self.limits.rooms:
+                victim = self._victim(2**63)
             if victim is None:
                 return
-            self._dirty.discard(victim.run.id)
-            self._list(victim)
-            self._cold.discard(victim.run.id)
-            self._steps -= len(victim.run.steps)
-            del self.rooms[victim.run.id]
-            self.counters.evicted += 1
+            self.counters.evicted_early += victim.seq > kept
+            self._let_go(victim)
+
+    def _victim(self, kept: int) -> Room | None:
+        """Return a room that nobody needs: an ended one if there is one, and the longest untouched."""
+        for order in (self._ended, self.rooms):
+            for run_id, _ in zip(order, range(CANDIDATES), strict=False):
+                room = self.rooms[run_id]
+                if not room.channel.viewers and not room.pins and room.seq <= kept:
+                    return room
+        return None
+
+    def _let_go(self, room: Room) -> None:
+        run_id = room.run.id
+        if run_id in self._dirty:
+            self._list(room)
+        self.counters.evicted += 1
+        self._steps -= len(room.run.steps)
+        for order in (self._dirty, self._cold, self._ended, self.rooms):
+            order.pop(run_id, None)
 
 
-RETURN_SECONDS: Final = 60.0
-"""How long after its last viewer left a room goes on keeping messages for who comes back."""
-
-LINGER_SECONDS: Final = 3.0
-"""How long a stream stays open after its run has ended, for what comes late."""
-
-_BEGINNINGS: Final = frozenset({EventType.RUN_CREATED, EventType.RUN_QUEUED, EventType.RUN_STARTED})
-_LOUD: Final = frozenset(kind for kind in EventType if kind.startswith("run_"))
-"""Events that the lobby hears of at once."""
-
-
-def _age(summary: dict[str, Any]) -> tuple[float, str]:
-    return (summary["started_ms"] or 0.0, summary["id"])
+def _has_no_past(event: Event) -> bool:
+    """Whether history can know nothing of this run: it has just begun."""
+    return event.type in _BEGINNINGS and event.received - event.time < FRESH_NS

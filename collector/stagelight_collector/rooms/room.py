@@ -24,13 +24,20 @@ class Room:
     """Whether memory holds all of the run; False while earlier events may lie in history alone."""
     touched: float = 0.0
     """When the last event came, in seconds of the hub's clock."""
+    seq: int = 0
+    """The latest batch that an event came in."""
+    pins: int = 0
+    """How many are about to use the room; while there are any it stays in memory."""
     watched: float = float("-inf")
     """When the last viewer left."""
+    _snapshot: bytes = b""
     _steps: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def apply(self, event: Event) -> Change:
         """Take an event; return what changed."""
         change = self.run.apply(event)
+        if change:
+            self._snapshot = b""
         if change.step is not None:
             self._steps.pop(change.step.id, None)
         return change
@@ -46,7 +53,11 @@ class Room:
         )
 
     def snapshot(self) -> bytes:
-        """Return the whole state as one message. Unchanged steps are not encoded again."""
+        """Return the whole state as one message. What has not changed is not encoded again."""
+        self._snapshot = self._snapshot or self._encode()
+        return self._snapshot
+
+    def _encode(self) -> bytes:
         return b'{"room":%b,"run":%b,"steps":[%b],"logs":%b,"truncated":%b}' % (
             encode(self.run.id),
             encode(view.run_view(self.run)),

@@ -2,7 +2,8 @@
 
 Any order, any duplicates, same final state. Every field is a join of a semilattice: the earliest, the latest, the
 greatest, a set. So a start that comes late cannot reopen a step that has ended, and a batch that comes twice changes
-nothing. Bounds that leave something out keep what sorts first or last, not what came first, wherever they can.
+nothing. Bounds that leave something out keep what sorts first or last, not what came first; the one exception is the
+number of steps, of which the first to come are kept.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Attributes:
         """Take an event's attributes; return whether any value changed."""
         changed = False
         for name, value in event.attributes.items():
+            if len(self.values) >= MAX_ATTRIBUTES and name not in self.values and name > max(self.values):
+                continue
             key = (event.time, repr(value))
             if key > self._keys.get(name, (-1, "")):
                 self._keys[name] = key
@@ -228,17 +231,16 @@ class Step:
         return changed
 
     def _apply_attempt(self, event: Event) -> bool:
-        if event.type in _STEP_STARTS:
-            return self._attempt(event).start(event.time)
-        if status := _STEP_ENDINGS.get(event.type):
-            return self._attempt(event).end(Ending.of(event, status.value))
-        return False
-
-    def _attempt(self, event: Event) -> Attempt:
-        attempt = self.attempts.setdefault(max(1, event.attempt), Attempt())
-        if len(self.attempts) > MAX_ATTEMPTS:
+        status = _STEP_ENDINGS.get(event.type)
+        if event.type not in _STEP_STARTS and status is None:
+            return False
+        number = max(1, event.attempt)
+        if len(self.attempts) >= MAX_ATTEMPTS and number not in self.attempts:
+            if number < min(self.attempts):
+                return False
             del self.attempts[min(self.attempts)]
-        return attempt
+        attempt = self.attempts.setdefault(number, Attempt())
+        return attempt.start(event.time) if status is None else attempt.end(Ending.of(event, status.value))
 
     def _apply_wait(self, event: Event) -> bool:
         if event.type in _WAITS and event.time > self.slept:
@@ -308,7 +310,7 @@ class Run:
     active: dict[str, Step] = field(default_factory=dict[str, Step])
     """The steps that run or wait."""
     logs: list[LogLine] = field(default_factory=list[LogLine])
-    steps_left_out: int = 0
+    steps_left_out: bool = False
     logs_left_out: bool = False
 
     @property
@@ -400,7 +402,7 @@ class Run:
         before = None if step is None else step.status
         if step is None:
             if len(self.steps) >= MAX_STEPS:
-                self.steps_left_out += 1
+                self.steps_left_out = True
                 return None
             step = self.steps[event.step_id] = Step(event.step_id)
         changed = step.apply(event)

@@ -72,8 +72,8 @@ def log_view(line: LogLine) -> dict[str, Any]:
 
 
 def truncated_view(run: Run) -> dict[str, int]:
-    """Return how much the bounds of memory left out (for logs: 1 where any was)."""
-    return {"steps": run.steps_left_out, "logs": int(run.logs_left_out)}
+    """Return 1 for what the bounds of memory left something out of."""
+    return {"steps": int(run.steps_left_out), "logs": int(run.logs_left_out)}
 
 
 def in_order(steps: dict[str, Step]) -> list[Step]:

@@ -10,7 +10,14 @@ import pytest
 from stagelight.conventions import EventType
 from stagelight.events import Event
 from stagelight_collector.rooms.channel import Message, Viewer
-from stagelight_collector.rooms.hub import LINGER_SECONDS, LOBBY, RETURN_SECONDS, Hub, Limits, TooManyViewers
+from stagelight_collector.rooms.hub import (
+    LINGER_SECONDS,
+    LOBBY,
+    RETURN_SECONDS,
+    Hub,
+    HubLimits,
+    TooManyViewers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +41,13 @@ class Past:
     def __init__(self) -> None:
         self.runs: dict[str, list[Event]] = {}
         self.asked: list[str] = []
+        self.failures = 0
 
     async def __call__(self, run_id: str) -> Sequence[Event]:
         self.asked.append(run_id)
+        if self.failures:
+            self.failures -= 1
+            raise OSError("no history")
         return self.runs.get(run_id, [])
 
 
@@ -56,7 +67,7 @@ def past() -> Past:
 
 @pytest.fixture
 def hub(clock: Clock, past: Past) -> Hub:
-    return Hub(past, "e", Limits(rooms=3, lobby=3, viewers=2), clock)
+    return Hub(past, "e", HubLimits(rooms=3, lobby=3, viewers=2), clock)
 
 
 def types(messages: Sequence[Message]) -> list[str]:
@@ -64,7 +75,7 @@ def types(messages: Sequence[Message]) -> list[str]:
 
 
 def ids(hub: Hub) -> list[str]:
-    return [run["id"] for run in hub.runs()]
+    return [run["id"] for run in hub.lobby.runs()]
 
 
 async def test_a_viewer_gets_what_comes_after_its_snapshot(hub: Hub) -> None:
@@ -200,6 +211,80 @@ async def test_the_lobby_hears_of_steps_when_it_is_flushed(hub: Hub) -> None:
     (message,) = viewer.take()
 
     assert json.loads(message.data)["run"]["steps"]["running"] == 9
+
+
+async def test_a_room_stays_until_history_has_its_events(hub: Hub) -> None:
+    committed = [0]
+    hub.kept = lambda: committed[0]
+    for number in range(1, 5):
+        await hub.write([event(T.RUN_STARTED, f"r{number}", number)], seq=number)
+    assert len(hub.rooms) == 4
+
+    committed[0] = 4
+    await hub.write([event(T.RUN_STARTED, "r5", 5)], seq=5)
+
+    assert list(hub.rooms) == ["r3", "r4", "r5"]
+    assert hub.counters.evicted_early == 0
+
+
+async def test_memory_is_bounded_even_while_history_is_away(hub: Hub) -> None:
+    hub.kept = lambda: 0
+    for number in range(1, 20):
+        await hub.write([event(T.RUN_STARTED, f"r{number}", number)], seq=number)
+
+    assert len(hub.rooms) == 2 * hub.limits.rooms
+    assert hub.counters.evicted_early == 13
+
+
+async def test_a_held_room_stays(hub: Hub) -> None:
+    await hub.write([event(T.RUN_STARTED, "r"), event(T.RUN_COMPLETED, "r", time=2)])
+    async with hub.holding(["r", "nobody", LOBBY]) as known:
+        await hub.write([event(T.RUN_STARTED, f"r{number}", number) for number in range(5)])
+        assert "r" in hub.rooms
+
+    assert known == ["r", LOBBY]
+
+
+async def test_a_run_that_goes_on_after_a_restart_keeps_its_past(hub: Hub, past: Past) -> None:
+    past.runs["r"] = [event(T.RUN_STARTED), event(T.STEP_COMPLETED, step_id="a", step_name="a")]
+    late: dict[str, Any] = {"received": 60_000_000_000}
+    await hub.write([event(T.RUN_STARTED, **late), event(T.RUN_COMPLETED, time=9, **late)])
+    await hub.warm()
+
+    assert set(hub.rooms["r"].run.steps) == {"a"}
+
+
+async def test_a_room_that_could_not_be_completed_is_tried_again(hub: Hub, past: Past) -> None:
+    past.runs["r"] = [event(T.RUN_STARTED, workflow="etl")]
+    past.failures = 1
+    await hub.write([event(T.STEP_STARTED, step_id="a")])
+    with pytest.raises(OSError, match="no history"):
+        await hub.warm()
+    await hub.warm()
+
+    assert hub.rooms["r"].whole
+    assert hub.rooms["r"].run.workflow.value == "etl"
+
+
+async def test_while_history_is_away_a_room_is_shown_as_far_as_it_is_known(hub: Hub, past: Past) -> None:
+    await hub.write([event(T.STEP_STARTED, step_id="a")])
+    past.failures = 9
+    room = await hub.find("r")
+
+    assert room is not None
+    assert not room.whole
+    with pytest.raises(OSError, match="no history"):
+        await hub.find("unknown")
+
+
+async def test_the_count_of_steps_follows_the_rooms(hub: Hub, past: Past) -> None:
+    past.runs["old"] = [event(T.STEP_STARTED, "old", step_id=str(number)) for number in range(500)]
+    await hub.find("old")
+    assert hub.steps == 500
+    await hub.write([event(T.RUN_STARTED, f"r{number}", number) for number in range(9)])
+
+    assert "old" not in hub.rooms
+    assert hub.steps == 0
 
 
 async def test_a_finished_run_has_no_more_news_after_a_while(hub: Hub, clock: Clock) -> None:
