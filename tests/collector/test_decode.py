@@ -16,6 +16,7 @@ from stagelight.conventions import EventType
 from stagelight_collector.decode import decode_logs, decode_traces
 from stagelight_collector.decode.facts import MAX_ATTRIBUTES, MAX_TEXT
 from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS
+from stagelight_collector.decode.values import MAX_TIME
 
 TRACE = bytes(range(16))
 SPAN = bytes(range(8))
@@ -255,3 +256,62 @@ def test_numbers_outside_an_enumeration_are_read_as_unspecified(code: int) -> No
     request.resource_spans[0].scope_spans[0].spans[0].kind = code  # type: ignore[assignment]  # open enum on the wire
 
     assert decode_traces(request, 0).traces["SpanKind"] == ["Unspecified"]
+
+
+LATE = 2**64 - 1
+
+
+def test_times_that_history_cannot_hold_are_held_back() -> None:
+    late = span(
+        {c.STEP_NAME: "load"},
+        start_time_unix_nano=LATE,
+        end_time_unix_nano=LATE,
+        events=[Span.Event(time_unix_nano=LATE)],
+    )
+    long = span({}, start_time_unix_nano=0, end_time_unix_nano=LATE)
+    decoded = decode_traces(spans(late, long), 0)
+    told = decode_logs(logs(LogRecord(time_unix_nano=LATE, trace_id=TRACE)), 0)
+
+    assert decoded.traces["Timestamp"] == [MAX_TIME, 0]
+    assert decoded.traces["Events.Timestamp"][0] == [MAX_TIME]
+    assert decoded.traces["Duration"] == [0, MAX_TIME]
+    assert {event.time for event in decoded.events} == {MAX_TIME}
+    assert (told.logs["Timestamp"], told.events[0].time) == ([MAX_TIME], MAX_TIME)
+
+
+def test_what_has_neither_run_nor_trace_is_no_event() -> None:
+    nowhere = span({c.STEP_NAME: "load", c.WORKFLOW_NAME: "etl"}, trace_id=b"")
+    heartbeat = LogRecord(event_name="workflow.heartbeat")
+
+    assert decode_traces(spans(nowhere), 0).events == []
+    assert decode_logs(logs(heartbeat), 0).events == []
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), True])
+def test_progress_has_only_numbers_that_json_has(number: float) -> None:
+    attributes = {c.RUN_ID: "r", c.PROGRESS_CURRENT: number, "mine": float("nan")}
+    record = LogRecord(event_name="workflow.progress", attributes=pairs(attributes))
+    (event,) = decode_logs(logs(record), 0).events
+
+    assert event.current is None
+    assert event.attributes == {"mine": "nan"}
+
+
+STAMPS = {c.RUN_ID: "r", c.WORKFLOW_NAME: "etl"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "parent"),
+    [(STAMPS, PARENT), ({**STAMPS, c.PARENT_STEP_ID: "s"}, PARENT), ({**STAMPS, c.PARENT_STEP_ID: "s"}, b"")],
+)
+def test_a_span_inside_a_run_does_not_end_it(attributes: dict[str, Any], parent: bytes) -> None:
+    assert decode_traces(spans(span(attributes, parent_span_id=parent)), 0).events == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "parent"), [(STAMPS, b""), ({**STAMPS, c.STATUS: "completed"}, PARENT)]
+)
+def test_a_runs_own_span_ends_it(attributes: dict[str, Any], parent: bytes) -> None:
+    events = decode_traces(spans(span(attributes, parent_span_id=parent)), 0).events
+
+    assert kinds(events) == ["run_started", "run_completed"]

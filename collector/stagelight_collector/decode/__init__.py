@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stagelight.events import Event
 from stagelight_collector.decode.facts import log_events, span_events
 from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS, log_row, span_row
-from stagelight_collector.decode.values import plain, texts
+from stagelight_collector.decode.values import nanoseconds, plain, texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def decode_logs(request: ExportLogsServiceRequest, received: int) -> Decoded:
         for scope_logs in resource_logs.scope_logs:
             for record in scope_logs.log_records:
                 attributes = plain(record.attributes)
-                time = record.time_unix_nano or record.observed_time_unix_nano or received
+                time = nanoseconds(record.time_unix_nano or record.observed_time_unix_nano or received)
                 rows.append(log_row(record, time, attributes, resource, service, resource_logs, scope_logs))
                 events += log_events(record, time, attributes, service, received)
     return Decoded(logs=_columns(LOG_COLUMNS, rows), events=events)

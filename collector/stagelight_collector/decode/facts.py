@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight import conventions as c
 from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
-from stagelight_collector.decode.values import plain, plain_value, text
+from stagelight_collector.decode.values import nanoseconds, plain, plain_value, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ def _of_user(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attribute(value: Any) -> Any:
-    if isinstance(value, bool | int | float) or value is None:
+    if value is None or (isinstance(value, bool | int | float) and math.isfinite(value)):
         return value
     return _cut(text(value))
 
@@ -49,7 +50,9 @@ def _str(attributes: Mapping[str, Any], key: str) -> str:
 
 def _number(attributes: Mapping[str, Any], key: str) -> float | None:
     value = attributes.get(key)
-    return value if isinstance(value, int | float) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) else None  # JSON has no other numbers
 
 
 def _attempt(attributes: Mapping[str, Any]) -> int:
@@ -69,15 +72,17 @@ def _shared(attributes: Mapping[str, Any], service: str, trace_id: bytes, span_i
 
 
 def span_events(span: Span, attributes: dict[str, Any], service: str, received: int) -> list[Event]:
-    """Return what a finished span says; nothing unless it carries a workflow key."""
-    is_step, is_run = c.STEP_NAME in attributes, c.WORKFLOW_NAME in attributes
-    if not (is_step or is_run):
+    """Return what a finished span says; nothing unless it is a step's or a run's own."""
+    is_step = c.STEP_NAME in attributes
+    if not (is_step or _is_run(span, attributes)):
         return []
     shared = _shared(attributes, service, span.trace_id, span.span_id)
+    if not (shared["run_id"] or shared["trace_id"]):
+        return []
     parent_run = _str(attributes, c.PARENT_RUN_ID)
     # A step at the root of its trace is a run of one step.
     lone = is_step and not span.parent_span_id and shared["run_id"] in {"", shared["trace_id"]}
-    start, end = span.start_time_unix_nano, span.end_time_unix_nano
+    start, end = nanoseconds(span.start_time_unix_nano), nanoseconds(span.end_time_unix_nano)
     facts = _Facts(
         shared={**shared, "attributes": _of_user(attributes), "received": received},
         start=start,
@@ -97,6 +102,20 @@ def span_events(span: Span, attributes: dict[str, Any], service: str, received: 
     if parent_run and not is_step:
         events += facts.step(_child_fields(attributes, shared, parent_run))
     return events
+
+
+def _is_run(span: Span, attributes: Mapping[str, Any]) -> bool:
+    """Whether a span that is no step is a run's own, so that its end is the run's end.
+
+    The name of a workflow does not tell: processors that copy baggage put it on every span inside the run. A run's own
+    span says how the run ended (`workflow.status`, as the agent's do) or which run started it; or it is the root of
+    its trace and inside no step. A run below a foreign span therefore needs its status.
+    """
+    if c.WORKFLOW_NAME not in attributes:
+        return False
+    if c.STATUS in attributes or c.PARENT_RUN_ID in attributes:
+        return True
+    return not span.parent_span_id and c.PARENT_STEP_ID not in attributes
 
 
 @dataclass(slots=True)
@@ -174,13 +193,11 @@ def _failure(span: Span, attributes: Mapping[str, Any]) -> Failure | None:
 def log_events(
     record: LogRecord, time: int, attributes: dict[str, Any], service: str, received: int
 ) -> list[Event]:
-    """Return what a log record says; nothing if it neither names an event nor belongs to a trace."""
+    """Return what a log record says; nothing if it belongs to no run and no trace."""
     shared = _shared(attributes, service, record.trace_id, record.span_id)
-    kind = _event_type(record.event_name or _str(attributes, "event.name"))
-    if kind is None:
-        if not (shared["run_id"] or record.trace_id):
-            return []
-        kind = EventType.LOG
+    if not (shared["run_id"] or shared["trace_id"]):
+        return []
+    kind = _event_type(record.event_name or _str(attributes, "event.name")) or EventType.LOG
     fields: dict[str, Any] = {
         **shared,
         "received": received,

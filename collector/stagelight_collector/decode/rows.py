@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from stagelight_collector.decode.values import plain, plain_value, text, texts
+from stagelight_collector.decode.values import nanoseconds, plain, plain_value, text, texts
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -36,7 +36,7 @@ def span_row(
 ) -> tuple[Any, ...]:
     """Return a row of `otel_traces`, in the order of `TRACE_COLUMNS`."""
     return (
-        span.start_time_unix_nano,
+        nanoseconds(span.start_time_unix_nano),
         span.trace_id.hex(),
         span.span_id.hex(),
         span.parent_span_id.hex(),
@@ -48,10 +48,10 @@ def span_row(
         scope.name,
         scope.version,
         texts(attributes),
-        max(0, span.end_time_unix_nano - span.start_time_unix_nano),
+        nanoseconds(span.end_time_unix_nano - span.start_time_unix_nano),
         _STATUSES[span.status.code] if 0 <= span.status.code < len(_STATUSES) else _STATUSES[0],
         span.status.message,
-        [event.time_unix_nano for event in span.events],
+        [nanoseconds(event.time_unix_nano) for event in span.events],
         [event.name for event in span.events],
         [texts(plain(event.attributes)) for event in span.events],
         [link.trace_id.hex() for link in span.links],

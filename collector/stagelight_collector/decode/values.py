@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 MAX_DEPTH: Final = 32
 """How deep an attribute value may nest; what lies deeper is cut."""
+MAX_TIME: Final = 2**63 - 1
+"""The last nanosecond that history can hold, in April 2262; a later one is read as this one."""
+
+
+def nanoseconds(found: int) -> int:
+    """Return a time as history can hold it: one row that it cannot hold would take its whole batch down."""
+    return min(max(found, 0), MAX_TIME)
 
 
 def plain_value(found: AnyValue, depth: int = 0) -> Any:
