@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,19 +15,31 @@ from stagelight import settings
 
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
+_LACKS: Final = 77
+_QUESTION: Final = f"""\
+try:
+    import stagelight, opentelemetry.instrumentation
+except ImportError:
+    raise SystemExit({_LACKS})
+"""
+_LONGEST_QUESTION: Final = 10.0
 _EXAMPLE: Final = """\
 example:
   stagelight run python app.py
   stagelight run --step 'myapp.pipeline:load_*' --workflow 'myapp.pipeline:main' python -m myapp
   stagelight run --step '__main__:*' app.py
 
-PATTERN is module.path:function, with * and ? in the function's part: '__main__:*' is every top-level function of the
-script, 'pkg.mod:Class.method*' are methods. A stagelight.toml may hold the same: [agent] steps = ["…"], workflows = ["…"].
+PATTERN is module.path:function, with * and ? on both sides of the colon:
+  '__main__:*' is every top-level function of the script, 'shop.*:load_*' is every load_… below shop,
+  'pkg.mod:Class.method*' are methods.
+A stagelight.toml may hold the same: [agent] steps = ["…"], workflows = ["…"].
 """
 
 
 def main(argv: list[str]) -> int:
     """Run a command with the agent in it. Returns only if it cannot be started.
+
+    A Python that lacks the agent is named, and runs the program in the environment as it is.
 
     Returns:
         127 if the command is not found, 126 if it cannot be executed, 2 if the arguments are wrong.
@@ -43,10 +56,14 @@ def main(argv: list[str]) -> int:
         return 2
     found = _resolved(command)
     if found is None:
-        _say(f"{command[0]}: command not found; is it installed in this environment, and spelt so?")
-        return _NOT_FOUND
+        return _not_found(command[0])
+    environ = dict(os.environ)
+    if is_foreign(found[0]) and _lacks_agent(found[0]):
+        _say(f"{found[0]} has no stagelight; use {sys.executable}")
+    else:
+        environ = environment(options, command, environ)
     try:
-        os.execvpe(found[0], found, environment(options, command, dict(os.environ)))  # noqa: S606 - that is the job
+        os.execvpe(found[0], found, environ)  # noqa: S606 - that is the job
     except OSError as error:
         _say(f"{found[0]}: {error.strerror or error}")
         return _NOT_EXECUTABLE
@@ -81,6 +98,41 @@ def _resolved(command: list[str]) -> list[str] | None:
         return [sys.executable, *command]
     path = shutil.which(first)
     return None if path is None else [path, *command[1:]]
+
+
+def _not_found(name: str) -> int:
+    """Say what is wrong with a command that cannot be found; return the exit code for it."""
+    if not (name.endswith(".py") or os.path.dirname(name)):  # noqa: PTH120 - a Path forgets the ./
+        _say(f"{name}: command not found; is it installed in this environment, and spelt so?")
+    elif not Path(name).exists():
+        _say(f"there is no file {name}")
+    else:
+        _say(f"{name} is there, but cannot be executed")
+        return _NOT_EXECUTABLE
+    return _NOT_FOUND
+
+
+def is_foreign(executable: str) -> bool:
+    """Say whether this is a Python of some other environment than ours, judged by names only."""
+    path, own = Path(executable), Path(sys.executable)
+    return path.name.startswith("python") and (
+        path.parent.resolve() != own.parent.resolve() or path.resolve() != own.resolve()
+    )
+
+
+def _lacks_agent(python: str) -> bool:
+    """Ask an interpreter whether it can import what the agent needs; takes about 50 ms. No answer is no complaint."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the very program that we were told to run
+            [python, "-c", _QUESTION],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_LONGEST_QUESTION,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == _LACKS
 
 
 def environment(options: argparse.Namespace, command: list[str], environ: dict[str, str]) -> dict[str, str]:

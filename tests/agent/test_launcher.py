@@ -263,6 +263,88 @@ def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None
     assert "no-such-command-here: command not found" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["nosuch.py", "./nosuch", "dir/nosuch.py"])
+def test_a_file_that_is_not_there_is_said_to_be_none(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert launcher.main([name]) == 127
+    assert capsys.readouterr().err == f"stagelight run: there is no file {name}\n"
+
+
+def test_a_path_that_cannot_be_executed_is_told_from_one_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").write_text("")
+    assert launcher.main([str(tmp_path / "data")]) == 126
+    assert "is there, but cannot be executed" in capsys.readouterr().err
+
+
+def interpreter(directory: Path, options: str) -> Path:
+    """Make a `python` that is this one with options of its own."""
+    directory.mkdir()
+    made = directory / "python"
+    made.write_text(f'#!/bin/sh\nexec {sys.executable} {options} "$@"\n')
+    made.chmod(0o755)
+    return made
+
+
+def launched(environ: dict[str, str], *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command under the launcher."""
+    start = [
+        sys.executable,
+        "-c",
+        "import sys; from stagelight.launcher import main; sys.exit(main(sys.argv[1:]))",
+    ]
+    return subprocess.run(
+        [*start, *command], env=environ | variables, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_another_python_without_the_agent_is_named_and_runs_the_program_all_the_same(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    other = interpreter(tmp_path / "other", "-E -S")
+    code = "import os, sys; print(os.environ.get('PYTHONPATH')); sys.exit(3)"
+    path = os.pathsep.join([str(other.parent), environ["PATH"]])
+    for command in ("python", str(other)):
+        done = launched(environ, command, "-c", code, PATH=path)
+        assert (done.returncode, done.stdout) == (3, f"{environ['PYTHONPATH']}\n")
+        assert done.stderr == f"stagelight run: {other} has no stagelight; use {sys.executable}\n"
+
+
+def test_another_python_with_the_agent_is_nothing_to_talk_about(
+    environ: dict[str, str], sink: Sink, tmp_path: Path
+) -> None:
+    other = interpreter(tmp_path / "other", "")
+    done = launched(environ, *under(sink), str(other), "-c", "print('fine')")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "fine\n", "")
+    assert len(sink.spans) == 1
+
+
+def test_a_python_that_cannot_even_start_is_left_to_say_so_itself(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\nexit 9\n")
+    broken.chmod(0o755)
+    assert launched(environ, str(broken), "-c", "pass").returncode == 9
+
+
+def test_this_environment_s_own_python_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", None)
+    assert not launcher.is_foreign(sys.executable)
+    assert not launcher.is_foreign("/somewhere/else/celery")
+
+
+def test_patterns_may_have_wildcards_on_both_sides(
+    sink: Sink, environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "orders.py").write_text("def ship():\n    return 1\ndef bill():\n    return 2\n")
+    script = tmp_path / "app.py"
+    script.write_text("import orders\norders.ship()\norders.bill()\n")
+    done = launched(environ, *under(sink, "--step", "or?er*:s*"), sys.executable, str(script))
+    assert done.returncode == 0, done.stderr
+    assert sorted(sink.names()) == ["app", "ship"]
+
+
 def test_nothing_to_run_and_wrong_options_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert launcher.main([]) == 2
     assert launcher.main(["--step"]) == 2
@@ -271,7 +353,10 @@ def test_nothing_to_run_and_wrong_options_are_usage_errors(capsys: pytest.Captur
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert launcher.main(["--help"]) == 0
-    assert "stagelight run python app.py" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "stagelight run python app.py" in shown
+    assert "* and ? on both sides of the colon" in shown
+    assert "'__main__:*' is every top-level function of the script" in shown
 
 
 @pytest.mark.parametrize(
