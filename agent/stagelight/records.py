@@ -22,6 +22,7 @@ from stagelight.conventions import (
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import Span
 
     from stagelight.lines import Line
     from stagelight.scope import Scope
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _RUN_STARTED: Final = EVENT_NAME_PREFIX + EventType.RUN_STARTED.value
 _STEP_STARTED: Final = EVENT_NAME_PREFIX + EventType.STEP_STARTED.value
 _EMPTY: Final = Context()
-_SEVERITIES: Final = {
+SEVERITIES: Final = {
     "TRACE": SeverityNumber.TRACE,
     "DEBUG": SeverityNumber.DEBUG,
     "INFO": SeverityNumber.INFO,
@@ -56,6 +57,37 @@ class QuickResource(Resource):
 
     def __eq__(self, other: object) -> bool:
         return self is other or super().__eq__(other)
+
+
+class Draft(ReadableLogRecord):
+    """A log record whose SDK form is made when somebody asks for it; our own encoder never does."""
+
+    span: Span
+    name: str
+    time: int
+    """Unix nanoseconds."""
+    attributes: dict[str, Any]
+    message: str
+    severity: str
+    """In upper case, or empty."""
+
+    def __init__(self, **fields: Any) -> None:
+        vars(self).update(fields)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "log_record":
+            raise AttributeError(name)
+        record = vars(self)["log_record"] = LogRecord(
+            timestamp=self.time,
+            observed_timestamp=self.time,
+            context=set_span_in_context(self.span, _EMPTY),
+            severity_text=self.severity or None,
+            severity_number=SEVERITIES.get(self.severity),
+            body=self.message or None,
+            attributes=self.attributes,
+            event_name=self.name,
+        )
+        return record
 
 
 class Records:
@@ -106,19 +138,17 @@ class Records:
         message: str = "",
         severity: str = "",
     ) -> ReadableLogRecord:
-        severity = severity.upper()
-        record = LogRecord(
-            timestamp=time,
-            observed_timestamp=time,
-            context=set_span_in_context(scope.span, _EMPTY),
-            severity_text=severity or None,
-            severity_number=_SEVERITIES.get(severity),
-            body=message or None,
-            attributes=attributes,
-            event_name=name,
-        )
         resource = getattr(scope.span, "resource", None) or Resource.get_empty()
-        return ReadableLogRecord(record, self._quick(resource), self._instrumentation_scope)
+        return Draft(
+            span=scope.span,
+            name=name,
+            time=time,
+            attributes=attributes,
+            message=message,
+            severity=severity.upper(),
+            resource=self._quick(resource),
+            instrumentation_scope=self._instrumentation_scope,
+        )
 
     def _quick(self, resource: Resource) -> Resource:
         if isinstance(resource, QuickResource):
