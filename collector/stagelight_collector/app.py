@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     from stagelight_collector.pipeline import Request
     from stagelight_plugins.hookspecs import Page as PageEntry
 
-DRAIN_SECONDS: Final = 8.0
-"""How long a stop waits for what was accepted to reach history; the rest stays in the journal."""
+STOP_SECONDS: Final = 8.0
+"""How long a stop may take in all; what has not reached history by then stays in the journal."""
+LEAST_SECONDS: Final = 0.5
+"""What is left to each part of a stop when the others took all of it."""
 FLUSH_SECONDS: Final = 0.25
 """How often the lobby learns of details, and rooms are completed from history."""
 MAX_EVENTS: Final = 200_000
@@ -117,6 +119,9 @@ class Collector:
         self.pipeline: Pipeline
         self.health: Health
         self.pages: Sequence[PageEntry] = ()
+        self._deadline: float | None = None
+        self.left_behind = False
+        """Whether something did not stop in time and may keep the process from ending by itself."""
         self._host: PluginHost
         self._socket: socket.socket
 
@@ -139,14 +144,16 @@ class Collector:
         """Start everything; on a failure, stop what was started and raise."""
         if self._started:
             return
-        self._started = True
         async with AsyncExitStack() as stack:
             await self._start(stack)
             self._stack = stack.pop_all()
+            self._started = True
 
     async def stop(self) -> None:
-        """Stop accepting, finish what was accepted, close everything."""
+        """Stop accepting, finish what was accepted, close everything: within about `STOP_SECONDS`."""
         await self._stack.aclose()
+        self._deadline = None
+        self._started = False
 
     async def _start(self, stack: AsyncExitStack) -> None:
         self._bind(stack)
@@ -196,7 +203,8 @@ class Collector:
         await journal.open()
         stack.push_async_callback(journal.close)
         history = await open_history(settings.history_dsn, data_dir=settings.data_dir)
-        stack.push_async_callback(history.close)
+        # Its threads cannot be stopped in a query; one that hangs is left to the end of the process.
+        stack.push_async_callback(self._bounded, history.close, "closing history")
         return journal, history
 
     def _assemble(self, journal: Journal, history: History) -> list[tuple[str, object]]:
@@ -255,11 +263,11 @@ class Collector:
     async def _run_archive(self, stack: AsyncExitStack) -> None:
         archive = self.pipeline.archive
         await _task(stack, archive.run(), "archive")
-        stack.push_async_callback(_bounded, archive.drain, DRAIN_SECONDS, "history")
+        stack.push_async_callback(self._bounded, archive.drain, "handing over to history")
 
     async def _run_pipeline(self, stack: AsyncExitStack) -> None:
         await _task(stack, self.pipeline.run(), "pipeline")
-        stack.push_async_callback(_bounded, self.pipeline.drain, DRAIN_SECONDS, "decoding")
+        stack.push_async_callback(self._bounded, self.pipeline.drain, "decoding")
         await _task(stack, _again_and_again(self._tidy, FLUSH_SECONDS), "housekeeping")
         await _task(stack, _again_and_again(self.pipeline.hub.warm, FLUSH_SECONDS), "warming")
 
@@ -285,6 +293,20 @@ class Collector:
         security.install(app, security.Policy(security.LOOPBACK_HOSTS | set(self.settings.allowed_hosts)))
         app.add_routes(self._host.routes())
         return app
+
+    async def _bounded(self, work: Callable[[], Awaitable[None]], what: str) -> None:
+        """Do a part of the stop within what is left of its time; the rest of the stop goes on whatever happens."""
+        now = time.monotonic()
+        self._deadline = self._deadline or now + STOP_SECONDS
+        seconds = max(LEAST_SECONDS, self._deadline - now)
+        try:
+            async with asyncio.timeout(seconds):
+                await work()
+        except TimeoutError:
+            self.left_behind = True
+            _log.warning("%s did not finish in time; the journal keeps the rest for the next start", what)
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("%s failed; the journal keeps the rest for the next start", what)
 
     # --- for the demo and tests ---------------------------------------------------------------------------------
 
@@ -326,7 +348,15 @@ async def _task(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: st
 
     async def end() -> None:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait([task], timeout=LEAST_SECONDS)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical(
+                "%s has ended: restart the collector; nothing accepted is lost", name, exc_info=error
+            )
+
+    task.add_done_callback(ended)
 
     stack.push_async_callback(end)
 
@@ -342,19 +372,3 @@ async def _again_and_again(work: Callable[[], Awaitable[None]], pause: float) ->
         except Exception:  # noqa: BLE001 - what fails once must not end it
             failures += 1
             _log.exception("housekeeping failed; it goes on")
-
-
-async def _bounded(work: Callable[[], Awaitable[None]], seconds: float, what: str) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await work()
-    except TimeoutError:
-        _log.warning(
-            "%s did not finish in %g s; the rest is in the journal and is taken up at the next start",
-            what,
-            seconds,
-        )
-    except Exception:  # noqa: BLE001 - what cannot be finished is in the journal; the other parts must still close
-        _log.exception(
-            "%s did not finish; the rest is in the journal and is taken up at the next start", what
-        )

@@ -81,7 +81,7 @@ class PluginHost:
     def _registered(self, hook: str, kind: type[Any]) -> list[tuple[str, Any]]:
         found: list[tuple[str, Any]] = []
         for name, answer in self.plugins.call(hook, collector=self.collector):
-            if not isinstance(answer, Iterable) or inspect.isawaitable(answer):
+            if not hasattr(answer, "__iter__"):
                 raise BrokenPlugin(
                     name, f"{hook} returned {answer!r}, not a list; it must not be `async` either"
                 )

@@ -61,18 +61,28 @@ class SinkRunner:
         while True:
             batch = await self._queue.get()
             try:
-                async with asyncio.timeout(self.patience):
-                    await self.sink.write(batch)
-                self.written += 1
-            except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
-                self._fault(error)  # the plugin's own, let out by mistake
-            except Exception as error:  # noqa: BLE001 - whatever a plugin raises is its own affair
-                self._fault(error)
+                await self._write(batch)
             finally:
                 self._queue.task_done()
+
+    async def _write(self, batch: Batch) -> None:
+        """Give the sink one batch, in a task of its own: what it does to that task is its own affair."""
+        task = asyncio.create_task(self._contained(batch), name=f"sink-{self.sink.name}-write")
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self.patience)
+        finally:
+            task.cancel()  # one that is done is not touched; one that swallows this is left behind
+        if not done:
+            self._fault(f"took more than {self.patience:g} s")
+        elif task.cancelled():
+            self._fault("cancelled itself")
+
+    async def _contained(self, batch: Batch) -> None:
+        try:
+            await self.sink.write(batch)
+            self.written += 1
+        except (SystemExit, KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - even `sys.exit` in a plugin
+            self._fault(f"{type(error).__name__}: {error}")
 
     async def drain(self, seconds: float) -> None:
         """Wait until everything queued is written, at most so long."""
@@ -82,12 +92,12 @@ class SinkRunner:
         except TimeoutError:
             _log.warning("sink %s did not finish in %g s", self.sink.name, seconds)
 
-    def _fault(self, error: BaseException) -> None:
+    def _fault(self, reason: str) -> None:
         now = self.clock()
         self.faults += 1
         self.dropped += 1
         self._recent.append(now)
-        _log.warning("sink %s failed: %s: %s", self.sink.name, type(error).__name__, error)
+        _log.warning("sink %s failed: %s", self.sink.name, reason)
         if len(self._recent) == FAULTS and now - self._recent[0] <= MINUTE:
             self.benched_until = now + MINUTE
             self._recent.clear()

@@ -1,0 +1,69 @@
+"""The collector as one object: it starts whole or not at all, and stops in bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from stagelight_collector.app import Collector, DataDirUnusable, PortTaken, core_plugins
+from stagelight_collector.config import Settings
+from stagelight_collector.security import UnsafeBind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def settings(folder: Path, **changed: object) -> Settings:
+    """Return settings that no file or variable changes."""
+    return Settings.model_validate({"data_dir": folder, "port": 0, **changed})
+
+
+async def test_a_taken_port_is_told_before_anything_is_opened(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        collector = Collector(settings(tmp_path / "data", port=other.getsockname()[1]))
+        with pytest.raises(PortTaken, match="is taken"):
+            await collector.start()
+
+    assert not (tmp_path / "data").exists()
+
+
+async def test_an_address_that_others_reach_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsafeBind, match="refusing to listen"):
+        await Collector(settings(tmp_path, host="0.0.0.0")).start()  # noqa: S104 - that is the test
+
+
+async def test_an_unusable_data_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataDirUnusable, match="choose another with --data-dir"):
+        await Collector(settings(tmp_path / "file" / "below")).start()
+
+
+async def test_stop_is_safe_before_start_and_twice(tmp_path: Path) -> None:
+    collector = Collector(settings(tmp_path))
+    await collector.stop()
+    await collector.stop()
+
+    assert collector.url == ""
+
+
+async def test_a_collector_starts_serves_and_stops_without_leaving_anything(tmp_path: Path) -> None:
+    before = asyncio.all_tasks()
+    async with Collector(settings(tmp_path)) as collector, aiohttp.ClientSession() as session:
+        async with session.get(f"{collector.url}/healthz") as response:
+            assert await response.json() == {"status": "ok", "problems": []}
+        async with session.get(f"{collector.url}/metrics") as response:
+            metrics = await response.text()
+        async with session.get(f"{collector.url}/nowhere") as response:
+            assert (response.status, response.content_type) == (404, "application/problem+json")
+        async with session.get(f"{collector.url}/api/v1/runs?stauts=x") as response:
+            assert "no parameter 'stauts'" in (await response.json())["detail"]
+        names = [name for name, _ in core_plugins()]
+        assert [info.name for info in collector.plugins.infos() if info.kind == "core"] == names
+
+    assert "stagelight_journal_entries 0.0" in metrics
+    assert not collector.left_behind
+    assert asyncio.all_tasks() == before
