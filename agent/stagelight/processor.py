@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stagelight.backlog import Item
     from stagelight.exporter import Channels
     from stagelight.lines import Line
-    from stagelight.settings import Limits
+    from stagelight.settings import AgentLimits
 
 
 class Processor(SpanProcessor):
@@ -35,7 +35,10 @@ class Processor(SpanProcessor):
     """
 
     def __init__(
-        self, channels: Callable[[], Channels], limits: Limits, instrumentation_scope: InstrumentationScope
+        self,
+        channels: Callable[[], Channels],
+        limits: AgentLimits,
+        instrumentation_scope: InstrumentationScope,
     ) -> None:
         self._channels = channels
         self._limits = limits

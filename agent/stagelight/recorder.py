@@ -35,7 +35,7 @@ from stagelight.conventions import (
 from stagelight.events import Event, Failure
 from stagelight.exporter import DELIVERED, Channels, Outcome
 from stagelight.processor import Processor
-from stagelight.settings import Limits
+from stagelight.settings import AgentLimits
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -141,7 +141,7 @@ def recording() -> Generator[Recorder]:
     provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
     processor = Processor(
         lambda: Channels(spans, logs),
-        Limits(queue=1_000_000),
+        AgentLimits(queue=1_000_000),
         InstrumentationScope(SCOPE_NAME, "", SCHEMA_URL),
     )
     provider.add_span_processor(processor)

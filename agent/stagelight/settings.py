@@ -50,7 +50,7 @@ PROCESS_RUN: Final = "STAGELIGHT_PROCESS_RUN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class AgentLimits:
     """The sizes and times of the queue. Times are seconds."""
 
     queue: int = 8192
@@ -66,9 +66,9 @@ class Limits:
     slowest_retry: float = 5.0
 
 
-def limits(environ: Mapping[str, str] = os.environ) -> Limits:
+def limits(environ: Mapping[str, str] = os.environ) -> AgentLimits:
     """Read the sizes and times; a value that is no positive number is said once and ignored."""
-    found = Limits()
+    found = AgentLimits()
     if queue := _positive(environ, "OTEL_BSP_MAX_QUEUE_SIZE"):
         found = replace(found, queue=int(queue))
     if batch := _positive(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stagelight.backlog import Backlog, Item
     from stagelight.exporter import Channel, Channels
     from stagelight.records import Records
-    from stagelight.settings import Limits
+    from stagelight.settings import AgentLimits
 
 THREAD_NAME: Final = "stagelight-worker"
 _UNREACHED_EXIT: Final = 2.0
@@ -46,7 +46,10 @@ def _is_not_ours(record: logging.LogRecord) -> bool:
 
 
 def backoff(
-    tries: int, asked: float | None, limits: Limits, jitter: Callable[[float, float], float] = random.uniform
+    tries: int,
+    asked: float | None,
+    limits: AgentLimits,
+    jitter: Callable[[float, float], float] = random.uniform,
 ) -> float:
     """Return the seconds to wait before trying again: doubling, with jitter upwards, never less than was asked for."""
     delay = min(limits.first_retry * (1 << min(tries, 16)), limits.slowest_retry)
@@ -60,7 +63,7 @@ class Worker:
     """
 
     def __init__(
-        self, backlog: Backlog, channels: Callable[[], Channels], limits: Limits, records: Records
+        self, backlog: Backlog, channels: Callable[[], Channels], limits: AgentLimits, records: Records
     ) -> None:
         self.idle = True
         """Whether it sleeps and wants to be woken; read by producers without a lock."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from stagelight.backlog import Stats
 
-QUICK = settings.Limits(first_retry=0.01, slowest_retry=0.02)
+QUICK = settings.AgentLimits(first_retry=0.01, slowest_retry=0.02)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def connected(
 ) -> Generator[Callable[..., None]]:
     """Return what sets the agent up to send to the sink, with the limits given."""
 
-    def connect(limits: settings.Limits = QUICK) -> None:
+    def connect(limits: settings.AgentLimits = QUICK) -> None:
         monkeypatch.setattr(settings, "limits", lambda: limits)
         stagelight.configure(endpoint=sink.url, tracer_provider=provider)
         assert runtime.active is not None
@@ -175,7 +175,7 @@ def test_a_full_queue_drops_lines_first_and_confesses_when_the_collector_listens
 ) -> None:
     is_open = threading.Event()
     sink.answer = lambda _path: (200, {}, b"") if is_open.is_set() else (503, {}, b"")
-    connected(settings.Limits(queue=64, batch=16, first_retry=0.01, slowest_retry=0.02))
+    connected(settings.AgentLimits(queue=64, batch=16, first_retry=0.01, slowest_retry=0.02))
     with stagelight.workflow("w") as run:
         sink.wait_for(lambda: bool(sink.requests))
         for number in range(200):
@@ -200,7 +200,7 @@ def test_the_counts_add_up_under_threads_and_a_collector_of_moods(
 ) -> None:
     moods = random.Random(7)
     sink.answer = lambda _path: (moods.choice([200, 200, 503, 400]), {}, b"")
-    connected(settings.Limits(queue=256, batch=32, first_retry=0.001, slowest_retry=0.002, linger=0.001))
+    connected(settings.AgentLimits(queue=256, batch=32, first_retry=0.001, slowest_retry=0.002, linger=0.001))
 
     def work() -> None:
         for number in range(300):
@@ -331,7 +331,7 @@ def test_one_span_that_cannot_be_encoded_does_not_take_its_batch_with_it(
 def test_a_dead_collector_is_asked_once_a_second_at_most(
     tries: int, asked: float | None, seconds: float
 ) -> None:
-    limits = settings.Limits()
+    limits = settings.AgentLimits()
     assert backoff(tries, asked, limits, lambda low, _: low) == seconds
     assert backoff(tries, asked, limits, lambda _, high: high) >= seconds
 
