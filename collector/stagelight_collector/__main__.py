@@ -9,7 +9,14 @@ _EXTRA = "stagelight: this command needs the collector; install it with: pip ins
 
 def main() -> int:
     """Run the command line; return the exit code."""
-    arguments = sys.argv[1:]
+    try:
+        return _main(sys.argv[1:])
+    except KeyboardInterrupt:  # during the imports
+        sys.stderr.write("stagelight: stopped\n")
+        return 130
+
+
+def _main(arguments: list[str]) -> int:
     if arguments[:1] == ["run"]:
         from stagelight.launcher import main as run  # noqa: PLC0415 - the agent's own way, light to start
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from urllib.parse import quote
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -84,12 +85,13 @@ class Settings(BaseModel):
     @property
     def url(self) -> str:
         """Where a collector with these settings listens."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        host = self.host.strip("[]")
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def history_dsn(self) -> str:
         """Where history is."""
-        return self.history or f"chdb://{self.data_dir / 'history'}"
+        return self.history or f"chdb://{quote(str(self.data_dir.absolute() / 'history'))}"
 
     def plugin_names(self, key: str) -> list[str]:
         """Return `plugins.load` or `plugins.block`.
@@ -123,7 +125,7 @@ _TABLE: Final = TypeAdapter(dict[str, Any])
 
 def config_path() -> Path:
     """Return where the configuration file is, or would be."""
-    return Path(os.environ.get("STAGELIGHT_CONFIG", FILE))
+    return Path(os.environ.get("STAGELIGHT_CONFIG") or FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ def _file(problems: list[str]) -> _Data:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if "STAGELIGHT_CONFIG" in os.environ:
+        if os.environ.get("STAGELIGHT_CONFIG"):
             problems.append(f"STAGELIGHT_CONFIG: there is no file {path}")
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}")

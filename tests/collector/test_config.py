@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stagelight_collector import config
+from stagelight_collector.history.engine import ChdbEngine, engine_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,3 +126,12 @@ def test_every_variable_that_the_sources_read_is_known(monkeypatch: pytest.Monke
         monkeypatch.setenv(name, "1")
 
     assert config.read().notes == ()
+
+
+def test_history_lies_in_the_data_directory_however_that_is_written(tmp_path: Path) -> None:
+    for place in (Path("data"), Path("./a b#c?d%20"), tmp_path / "data"):
+        dsn = config.Settings(data_dir=place).history_dsn
+        engine = engine_of(dsn, data_dir=place)
+
+        assert isinstance(engine, ChdbEngine)
+        assert engine.path == str((tmp_path / place / "history").resolve())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from stagelight_collector import config
+from stagelight_collector.cli import usage
 from stagelight_collector.cli.commands import CORE
 from stagelight_plugins.errors import PluginError
 from stagelight_plugins.manager import Plugins
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _EPILOG: Final = (
     "Start with `stagelight demo`, or `stagelight up` and then `stagelight run python your_app.py`."
 )
+_SAY_THEMSELVES: Final = frozenset({"up", "plugins", "doctor"})
+"""Commands that deal with broken plugins in their own way."""
 
 
 class _Group(click.Group):
@@ -44,26 +47,43 @@ def build(plugins: Plugins) -> click.Group:
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code (2: the user can mend it)."""
     try:
-        plugins = Plugins([("commands", CORE)], **_chosen(arguments))
-        return int(build(plugins).main(list(arguments), prog_name="stagelight", standalone_mode=False) or 0)
-    except click.ClickException as error:
+        return _run(list(arguments))
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.ClickException as error:
+        return _fail(error.exit_code, usage.told(error))
     except click.exceptions.Exit as error:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("stagelight: stopped\n")
-        return 130
+        return _fail(130, "stopped")
     except BrokenPipeError:
         return 141
-    except (PluginError, config.ConfigError) as error:
-        sys.stderr.write(f"stagelight: {error}\n")
-        return 2
+    except config.ConfigError as error:
+        return _fail(2, *error.problems)
+    except PluginError as error:
+        return _fail(2, str(error))
 
 
-def _chosen(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """Return which plugins to load and block. Help and diagnosis work whatever the configuration says."""
-    if not arguments or arguments[0] in {"doctor", "config", "-h", "--help", "--version"}:
-        return {}
-    settings = config.load()
-    return {key: settings.plugin_names(key) for key in ("load", "block")}
+def _run(arguments: list[str]) -> int:
+    plugins = _plugins()
+    cli = build(plugins)
+    if not _SAY_THEMSELVES.intersection(arguments[:1]):
+        for info in plugins.infos():
+            if info.problem:
+                click.echo(f"stagelight: warning: {info.problem}", err=True)
+    return int(cli.main(arguments, prog_name="stagelight", standalone_mode=False) or 0)
+
+
+def _plugins() -> Plugins:
+    """Load what the configuration names. What is wrong with it is for the command to say that needs it."""
+    settings = config.read().settings
+    core = [("commands", CORE)]
+    blocked = set(settings.plugin_names("block")) - dict(core).keys()
+    return Plugins(core, load=settings.plugin_names("load"), block=blocked, strict=False)
+
+
+def _fail(code: int, *lines: str) -> int:
+    for line in lines:
+        sys.stderr.write(f"stagelight: {line}\n")
+    return code

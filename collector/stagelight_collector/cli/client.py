@@ -3,30 +3,66 @@
 from __future__ import annotations
 
 import json
-import os
+import time
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 import click
 
+from stagelight_collector import config
 from stagelight_collector.cli.failures import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-DEFAULT_URL: Final = "http://127.0.0.1:4318"
 TIMEOUT_SECONDS: Final = 30.0
+TRIES: Final = 30
+"""How often a feed that broke off is asked for again, about once a second, before it is given up."""
+PAUSE_SECONDS: Final = 1.0
+
+_ANSWERS: Final = frozenset({"runs", "run", "status"})
+"""What is in every answer that commands ask for; where none is, another program answered."""
+
+
+def configured_url() -> str:
+    """Return where the configured collector listens.
+
+    Raises:
+        UserError: The configuration leaves the port to chance.
+        ConfigError: The configuration is wrong.
+    """
+    settings = config.load()
+    if settings.port == 0:
+        raise UserError(
+            "with port 0 the collector's address is known only to who started it; name it with --url"
+        )
+    return settings.url
+
 
 url_option = click.option(
     "--url",
-    default=lambda: os.environ.get("STAGELIGHT_URL", DEFAULT_URL),
-    show_default=DEFAULT_URL,
-    help="Where the collector listens (or STAGELIGHT_URL).",
+    envvar="STAGELIGHT_URL",
+    show_envvar=True,
+    default=configured_url,
+    help="Where the collector listens; by default what the configuration says.",
 )
+
+
+class NotFound(UserError):
+    """The collector has no such thing."""
+
+
+class CollectorGone(UserError):
+    """The collector went away in the middle of a feed, and did not come back."""
+
+    exit_code = 3
+
+    def __init__(self) -> None:
+        super().__init__("the collector went away before the run ended; start it again with `stagelight up`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,49 +70,97 @@ class Client:
     """Reads from a collector."""
 
     url: str
+    timeout: float = TIMEOUT_SECONDS
 
-    def get(self, *path: str, **query: Any) -> Any:
+    def get(self, *path: str, **query: Any) -> dict[str, Any]:
         """Return the JSON at a path.
 
         Raises:
-            UserError: The collector cannot be reached, or refuses.
+            UserError: The collector cannot be reached, refuses, or is none.
         """
         with self._open(path, query) as response:
-            return json.load(response)
+            try:
+                found = json.load(response)
+            except (ValueError, OSError, HTTPException) as error:
+                raise self._stranger() from error
+        if not isinstance(found, dict) or _ANSWERS.isdisjoint(cast("dict[str, Any]", found)):
+            raise self._stranger()
+        return cast("dict[str, Any]", found)
 
-    def feed(self, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield event types and data of a run's feed until it ends."""
-        kind = ""
-        with self._open(("api", "v1", "runs", run_id, "feed"), {}) as response:
-            for raw in response:
-                line = raw.decode().rstrip("\n")
-                if line.startswith("event: "):
-                    kind = line.removeprefix("event: ")
-                elif line.startswith("data: "):
-                    yield kind, json.loads(line.removeprefix("data: "))
+    def feed(
+        self, run_id: str, sleep: Callable[[float], None] = time.sleep
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield event types and data of a run's feed until nothing more will come, over restarts of the collector.
 
-    def _open(self, path: tuple[str, ...], query: dict[str, Any]) -> HTTPResponse:
+        Raises:
+            UserError: The collector cannot be reached at first, or does not know the run.
+            CollectorGone: It went away and did not come back.
+        """
+        last, tries = "", 0
+        while tries < TRIES:
+            try:
+                with self._open(("api", "v1", "runs", run_id, "feed"), {}, last) as response:
+                    if response.status == 204:
+                        return
+                    for identity, kind, data in _messages(response):
+                        last = identity
+                        tries = tries if kind in {"snapshot", "restarting"} else 0
+                        yield kind, data
+            except UserError:
+                if not last:
+                    raise
+            except (OSError, HTTPException):
+                pass  # the stream was cut: asked for again, like one that ended
+            if tries == 0:
+                click.echo(f"The collector at {self.url} is away; trying again …", err=True)
+            tries += 1
+            sleep(PAUSE_SECONDS)
+        raise CollectorGone
+
+    def _open(self, path: tuple[str, ...], query: dict[str, Any], last_id: str = "") -> HTTPResponse:
         given = {key: value for key, value in query.items() if value not in (None, "")}
         address = (
             f"{self.url.rstrip('/')}/{'/'.join(quote(part, safe='') for part in path)}?{urlencode(given)}"
         )
+        headers = {"Last-Event-ID": last_id} if last_id else {}
         if not address.startswith(("http://", "https://")):
-            raise UserError(f"{self.url!r} is not an address; write --url {DEFAULT_URL}")
+            raise UserError(f"{self.url!r} is not an address; write --url {config.Settings().url}")
         try:
-            return _direct().open(Request(address), timeout=TIMEOUT_SECONDS)  # type: ignore[no-any-return]  # noqa: S310
+            request = Request(address, headers=headers)  # noqa: S310 - the scheme was checked
+            return cast("HTTPResponse", _direct().open(request, timeout=self.timeout))
         except HTTPError as error:
-            raise UserError(_detail(error)) from error
-        except (URLError, OSError, HTTPException) as error:
+            raise self._refusal(error) from error
+        except (URLError, OSError) as error:
             raise UserError(f"no collector answers at {self.url}; start one with `stagelight up`") from error
+        except (HTTPException, ValueError) as error:
+            raise self._stranger() from error
+
+    def _refusal(self, error: HTTPError) -> UserError:
+        try:
+            detail = str(json.load(error)["detail"])
+        except (ValueError, KeyError, TypeError, OSError, HTTPException):
+            return self._stranger()
+        return NotFound(detail) if error.code == 404 else UserError(detail)
+
+    def _stranger(self) -> UserError:
+        return UserError(
+            f"what answers at {self.url} is not a Stagelight collector; name the collector's address with --url"
+        )
+
+
+def _messages(response: HTTPResponse) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Read server-sent events: id, type and data."""
+    last = kind = ""
+    for raw in response:
+        field, _, value = raw.decode(errors="replace").rstrip("\r\n").partition(": ")
+        if field == "id":
+            last = value
+        elif field == "event":
+            kind = value
+        elif field == "data":
+            yield last, kind, json.loads(value)
 
 
 def _direct() -> OpenerDirector:
     """Return an opener without proxies: the collector is on this machine or named on purpose."""
     return build_opener(ProxyHandler({}))
-
-
-def _detail(error: HTTPError) -> str:
-    try:
-        return str(json.load(error)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"the collector answered {error.code} {error.reason}"

@@ -18,16 +18,20 @@ def config_group() -> None:
 
 @config_group.command("show", epilog="Example: stagelight config show --json")
 @json_option
-def show(as_json: bool) -> None:
+def show(as_json: bool) -> int:
     """Print every setting in force, as stagelight.toml would have it."""
-    settings = config.load()
-    data = settings.model_dump(mode="json")
+    found = config.read()
+    data = found.settings.model_dump(mode="json")
     if as_json:
         click.echo(json.dumps(data, indent=2))
-        return
-    path = config.config_path()
-    click.echo(f"# command line > STAGELIGHT_* > {path}{'' if path.is_file() else ' (not there)'} > default")
-    _table("", data)
+    else:
+        path = config.config_path()
+        there = "" if path.is_file() else " (not there)"
+        click.echo(f"# command line > STAGELIGHT_* > {path}{there} > default")
+        _table("", data)
+    for line in (*found.problems, *(f"note: {note}" for note in found.notes)):
+        click.echo(f"stagelight: {line}", err=True)
+    return 2 if found.problems else 0
 
 
 def _table(prefix: str, data: dict[str, Any]) -> None:

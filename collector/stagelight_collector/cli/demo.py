@@ -36,6 +36,7 @@ LOOK_SECONDS: Final = 0.2
 GRACE_SECONDS: Final = 5.0
 """How long the job may take to stop when asked to."""
 
+_OURS: Final = ("STAGELIGHT_", "OTEL_")
 _ENDED: Final = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED}
 
 
@@ -44,18 +45,23 @@ _ENDED: Final = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED}
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
-    help="Where to keep the runs; forgotten at the end by default.",
+    help="Where to keep the runs and the job's report; forgotten at the end by default.",
 )
 @click.option("--open/--no-open", "open_", default=True, help="Open the page in a browser.")
 @click.option("--once", is_flag=True, help="Stop when the job is done.")
 def demo(port: int | None, data_dir: Path | None, open_: bool, once: bool) -> int:
-    """Watch a real job run: a survey of Python's standard library."""
+    """Watch a real job run, with no set-up.
+
+    The job surveys Python's standard library. Your configuration is not read, and your history not touched.
+    """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
     with (
         explained(),
         tempfile.TemporaryDirectory(prefix="stagelight-", ignore_cleanup_errors=True) as scratch,
     ):
-        settings = config.load(port=port, data_dir=data_dir or Path(scratch))
+        settings = config.Settings(data_dir=(data_dir or Path(scratch)).absolute())
+        if port is not None:
+            settings.port = port
         return asyncio.run(_demo(settings, free_port=port is None, open_=open_, once=once))
 
 
@@ -73,9 +79,11 @@ async def _demo(settings: config.Settings, *, free_port: bool, open_: bool, once
         if not once and not stop.is_set():
             click.echo("The page stays up to look around in. Press Ctrl-C to stop.", err=True)
             await stop.wait()
-        return code
     finally:
         await collector.stop()
+    if stop.is_set():
+        click.echo("Stopped.", err=True)
+    return code
 
 
 async def _start(settings: config.Settings, *, free_port: bool) -> Collector:
@@ -92,26 +100,41 @@ async def _start(settings: config.Settings, *, free_port: bool) -> Collector:
 
 async def _watch(collector: Collector, stop: asyncio.Event) -> int:
     """Run the job and show its progress; return its exit code, 0 when it was stopped on purpose."""
-    job = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "stagelight_collector", "run", "--service", "demo", "--endpoint", collector.url,
-        sys.executable, "-m", "stagelight_collector.demo.survey",
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        start_new_session=True,
-    )  # fmt: skip
-    waiting = {asyncio.create_task(job.wait()), asyncio.create_task(stop.wait())}
+    job = await _job(collector)
+    output = asyncio.create_task(job.communicate())
+    stopping = asyncio.create_task(stop.wait())
     try:
         with _bars() as progress:
             tasks: dict[str, TaskID] = {}
-            while not any(task.done() for task in waiting):
+            while not (output.done() or stopping.done()):
                 _show(progress, tasks, collector.runs())
-                await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    {output, stopping}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
             await collector.settle()
             _show(progress, tasks, collector.runs())
     finally:
-        for task in waiting:
-            task.cancel()
+        stopping.cancel()
         await _end(job)
-    return 0 if stop.is_set() else int(job.returncode or 0)
+        _, said = await output
+    if stop.is_set():
+        return 0
+    click.echo(said.decode(errors="replace"), err=True, nl=False)
+    return int(job.returncode or 0)
+
+
+async def _job(collector: Collector) -> asyncio.subprocess.Process:
+    """Start the job, out of reach of the user's settings. It is told of Ctrl-C by us: its words come after the bars."""
+    output = await asyncio.to_thread(tempfile.mkdtemp, prefix="survey-", dir=collector.settings.data_dir)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "stagelight_collector", "run", "--service", "demo", "--endpoint", collector.url,
+        sys.executable, "-m", "stagelight_collector.demo.survey", output,
+        env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=output,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
 
 
 async def _end(job: asyncio.subprocess.Process) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stagelight_collector.app import PortTaken
+from stagelight_collector.app import DataDirUnusable, PortRefused, PortTaken
 from stagelight_collector.history import HistoryError
 from stagelight_collector.journal import JournalError
 from stagelight_collector.security import UnsafeBind
@@ -21,18 +21,11 @@ class UserError(click.ClickException):
 
     exit_code = 2
 
-    def show(self, file: object = None) -> None:
-        """Print the one line."""
-        del file
-        click.echo(f"stagelight: {self.message}", err=True)
-
 
 @contextmanager
 def explained() -> Generator[None]:
     """Turn the errors that a user can mend into one line each."""
     try:
         yield
-    except (PortTaken, HistoryError, JournalError, UnsafeBind) as error:
+    except (PortTaken, PortRefused, DataDirUnusable, HistoryError, JournalError, UnsafeBind) as error:
         raise UserError(str(error)) from error
-    except PermissionError as error:
-        raise UserError(f"{error.filename}: permission denied; choose another --data-dir") from error

@@ -12,5 +12,5 @@ from stagelight.launcher import main
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(command: tuple[str, ...]) -> int:
-    """Run any Python program under the agent: stagelight run python app.py."""
+    """Run any program with the agent in it."""
     return main(list(command))

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-import time
-from datetime import UTC, datetime
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from stagelight.conventions import RUN_ENDS, RunStatus
+from stagelight_collector.cli import lines
 from stagelight_collector.cli.client import Client, url_option
+from stagelight_collector.cli.tables import print_table
 
-_STYLES: Final = {
-    "completed": "green",
-    "failed": "bold red",
-    "terminated": "red",
-    "running": "cyan",
-    "waiting": "yellow",
-    "paused": "yellow",
-}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHOWN_LOGS: Final = 10
+"""Log lines that `runs show` prints: the last ones."""
+
+_ENDED: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED})
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -56,15 +55,13 @@ def list_(
     if as_json:
         click.echo(json.dumps(page, indent=2))
         return
-    if not page["runs"]:
+    if page["runs"]:
+        headers = ("Status", "Workflow", "Run", "Started", "Duration", "Steps", "Error")
+        print_table(headers, [_row(run) for run in page["runs"]])
+    elif workflow or status or query or cursor:
+        click.echo("No run is like that. All runs: stagelight runs list", err=True)
+    else:
         click.echo("No runs yet. Start one with: stagelight run python your_app.py", err=True)
-        return
-    table = Table(
-        "Status", "Workflow", "Run", "Started", "Duration", "Steps", "Error", box=None, pad_edge=False
-    )
-    for run in page["runs"]:
-        table.add_row(*_row(run))
-    Console().print(table)
     if page["next_cursor"]:
         click.echo(f"More: stagelight runs list --cursor {page['next_cursor']}", err=True)
 
@@ -79,15 +76,17 @@ def show(run_id: str, url: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(snapshot, indent=2))
         return
-    console = Console()
-    run = snapshot["run"]
-    console.print(
-        _status(run), Text(f" {run['workflow']}", style="bold"), Text(f" {run['id']}", style="dim"), sep=""
-    )
-    depths: dict[str, int] = {"": -1}
+    console = Console(soft_wrap=True)
+    for line in _head(snapshot["run"]):
+        console.print(line)
+    depths = _Depths()
     for step in snapshot["steps"]:
-        depths[step["id"]] = depths.get(step["parent_id"], -1) + 1
-        console.print(_step(step, depths[step["id"]]))
+        console.print(lines.step(step, depths.of(step)))
+    logs = snapshot["logs"][-SHOWN_LOGS:]
+    if logs:
+        console.print(Text(f"Last {len(logs)} of {len(snapshot['logs'])} log lines", style="bold"))
+    for line in logs:
+        console.print(lines.log(line))
 
 
 @runs.command("tail", epilog="Example: stagelight runs tail 4bf92f3577b34da6a3ce929d0e0e4736")
@@ -95,85 +94,106 @@ def show(run_id: str, url: str, as_json: bool) -> None:
 @url_option
 @json_option
 def tail(run_id: str, url: str, as_json: bool) -> int:
-    """Follow a run until it ends. The exit code is 1 if it failed."""
-    console = Console()
+    """Follow a run until it ends.
+
+    The exit code is 0 if it completed, 1 if it did not, 3 if the collector went away and did not come back.
+    """
+    view = _Tail(Console(soft_wrap=True))
     status = ""
     for kind, data in Client(url).feed(run_id):
         if as_json:
             click.echo(json.dumps({"type": kind, **data}))
+        else:
+            view.show(kind, data)
         run = data.get("run")
         status = run["status"] if run else status
-        if not as_json:
-            _follow(console, kind, data)
-        if kind in RUN_ENDS:
+        if kind in RUN_ENDS or (kind == "snapshot" and status in _ENDED):
             break
-    return int(status in {"failed", "terminated"})
+    return int(status in {RunStatus.FAILED, RunStatus.TERMINATED})
 
 
-def _follow(console: Console, kind: str, data: dict[str, Any]) -> None:
-    if kind == "snapshot":
-        console.print(_status(data["run"]), Text(f" {data['run']['workflow']}", style="bold"), sep="")
-        for step in data["steps"]:
-            console.print(_step(step, 0))
-    elif data.get("log"):
-        console.print(Text(f"  {data['log']['severity'] or 'LOG':8} {data['log']['message']}", style="dim"))
-    elif data.get("step"):
-        console.print(_step(data["step"], 0))
-    elif data.get("run"):
-        console.print(_status(data["run"]))
+@dataclass(slots=True)
+class _Depths:
+    """How deep steps lie, as far as the steps around them are known."""
+
+    known: dict[str, int] = field(default_factory=lambda: {"": -1})
+
+    def of(self, step: dict[str, Any]) -> int:
+        depth = self.known[step["id"]] = self.known.get(step["parent_id"], -1) + 1
+        return depth
 
 
-def _row(run: dict[str, Any]) -> tuple[Text, ...]:
+@dataclass(slots=True)
+class _Tail:
+    """Prints what changed, once: after a reconnection the collector says again how everything is."""
+
+    console: Console
+    depths: _Depths = field(default_factory=_Depths)
+    said: dict[str, tuple[object, ...]] = field(default_factory=dict[str, "tuple[object, ...]"])
+
+    def show(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "snapshot":
+            self._run(data["run"])
+            for step in data["steps"]:
+                self._step(step)
+        elif data.get("log"):
+            self.console.print(lines.log(data["log"]))
+        elif data.get("step"):
+            self._step(data["step"])
+        elif data.get("run"):
+            self._run(data["run"])
+
+    def _step(self, step: dict[str, Any]) -> None:
+        depth = self.depths.of(step)
+        at = lines.progress(step["progress"]) if step["status"] == "running" else ""
+        if self._is_news(step["id"], step["status"], step["attempt"], lines.failure(step["error"]), at):
+            self.console.print(lines.step(step, depth))
+
+    def _run(self, run: dict[str, Any]) -> None:
+        at = lines.progress(run["progress"]) if run["status"] == "running" else ""
+        if self._is_news("", run["status"], at):
+            for line in (_summary(run), Text(f"  {at}", style="cyan"), _error(run)):
+                if line.plain.strip():
+                    self.console.print(line)
+
+    def _is_news(self, about: str, *facts: object) -> bool:
+        if self.said.get(about) == facts:
+            return False
+        self.said[about] = facts
+        return True
+
+
+def _row(run: dict[str, Any]) -> list[Text | str]:
     steps = run["steps"]
-    error = run["error"]
-    return (
-        _status(run),
-        Text(run["workflow"]),
-        Text(run["id"], style="dim"),
-        Text(_when(run["started_ms"])),
-        Text(duration(run["duration_ms"] if run["ended_ms"] else _running_ms(run))),
-        Text(f"{steps['completed']}/{steps['total']}"),
-        Text(f"{error['type']}: {error['message']}".splitlines()[0][:80] if error else "", style="red"),
-    )
+    return [
+        lines.status(run),
+        lines.plain(run["workflow"]),
+        Text(lines.plain(run["id"]), style="dim"),
+        lines.when(run["started_ms"]),
+        lines.duration(lines.lasted(run)),
+        f"{steps['completed']}/{steps['total']}",
+        Text(lines.failure(run["error"]), style="red"),
+    ]
 
 
-def _status(run: dict[str, Any]) -> Text:
-    return Text(run["status"], style=_STYLES.get(run["status"], ""))
+def _head(run: dict[str, Any]) -> Iterator[Text]:
+    yield _summary(run)
+    if run["error"]:
+        yield _error(run)
+    if run["progress"]:
+        yield Text(f"  {lines.progress(run['progress'])}", style="cyan")
+    for key, value in run["attributes"].items():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield Text(f"  {lines.plain(key)} = {lines.plain(shown)}")
 
 
-def _step(step: dict[str, Any], depth: int) -> Text:
-    line = Text("  " * (depth + 1))
-    line.append(f"{step['status']:10}", style=_STYLES.get(step["status"], ""))
-    line.append(f"{step['name']:32} ")
-    line.append(duration(step["duration_ms"]), style="dim")
-    if step["attempt"] > 1:
-        line.append(f"  attempt {step['attempt']}", style="yellow")
-    if step["error"]:
-        line.append(f"  {step['error']['type']}: {step['error']['message']}", style="red")
-    return line
+def _summary(run: dict[str, Any]) -> Text:
+    line = lines.status(run)
+    line.append(f" {lines.plain(run['workflow'])}", style="bold")
+    line.append(f" {lines.plain(run['id'])}", style="dim")
+    facts = (lines.plain(run["service"]), lines.when(run["started_ms"]), lines.duration(lines.lasted(run)))
+    return line.append("".join(f" · {fact}" for fact in facts if fact))
 
 
-def _running_ms(run: dict[str, Any]) -> float | None:
-    return None if run["started_ms"] is None else max(0.0, time.time() * 1e3 - run["started_ms"])
-
-
-def _when(started_ms: float | None) -> str:
-    if started_ms is None:
-        return ""
-    return datetime.fromtimestamp(started_ms / 1e3, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def duration(ms: float | None) -> str:
-    """Return a duration for people: `840 ms`, `12.3 s`, `4 min 05 s`, `2 h 07 min`."""
-    if ms is None:
-        return ""
-    if ms < 1_000:
-        return f"{ms:.0f} ms"
-    seconds = ms / 1_000
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds:02} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min"
+def _error(run: dict[str, Any]) -> Text:
+    return Text(f"  {lines.failure(run['error'])}" if run["error"] else "", style="red")

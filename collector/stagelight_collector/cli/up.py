@@ -8,12 +8,16 @@ import signal
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Final
 
 import click
 
 from stagelight_collector import config
 from stagelight_collector.app import Collector
 from stagelight_collector.cli.failures import explained
+
+_QUIET: Final = ("urllib3.connectionpool", "clickhouse_connect")
+"""What they say of a history that is away, the collector says in one line."""
 
 
 @click.command(
@@ -24,7 +28,7 @@ from stagelight_collector.cli.failures import explained
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Port of telemetry, API and page; 0 takes a free one. [4318]",
+    help="Port of telemetry, API and page; 0 takes a free one.  [default: 4318]",
 )
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Where the journal and the embedded history live."
@@ -43,7 +47,11 @@ def up(
         datefmt="%H:%M:%S",
     )
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.CRITICAL)
     settings = config.load(host=host, port=port, data_dir=data_dir, history=history)
+    for note in config.read().notes:
+        click.echo(f"stagelight: note: {note}", err=True)
     with explained():
         asyncio.run(_serve(settings, open_))
     return 0
@@ -61,4 +69,12 @@ async def _serve(settings: config.Settings, open_: bool) -> None:
             webbrowser.open(collector.url)
         await stop.wait()
         click.echo("Finishing what was accepted …", err=True)
-    click.echo("Stopped; nothing was lost.", err=True)
+    click.echo(stopped(collector.pipeline.journal.entries), err=True)
+
+
+def stopped(left: int) -> str:
+    """Return the last word: what became of what was accepted, given the entries that history has yet to take."""
+    if left == 0:
+        return "Stopped; nothing was lost."
+    entries, are = ("1 entry stays", "is") if left == 1 else (f"{left} entries stay", "are")
+    return f"Stopped; {entries} in the journal and {are} taken up at the next start."

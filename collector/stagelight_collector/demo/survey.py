@@ -4,7 +4,7 @@ It scans the library's sources, parses them in parallel, measures their function
 written twice, and writes a report. An index is written by a child run, which holds a lock meanwhile: the report has
 to wait for it and tries again. A second run, the audit, fails for a real reason: it finds a file that is not text.
 
-Nothing here knows of the collector; without one it runs just the same: `python -m stagelight_collector.demo.survey`.
+Nothing here knows of the collector; without one it runs just the same: `python -m stagelight_collector.demo.survey [DIRECTORY]`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 import stagelight
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
 PARALLEL: Final = 4
 LEFT_OUT: Final = frozenset(
@@ -234,18 +234,30 @@ def read_as_text(path: Path) -> int:
     return len(path.read_text(encoding="utf-8"))
 
 
-def main() -> int:
-    """Run the survey, then the audit. The audit's failure is expected, and seen in the page."""
+def main(arguments: Sequence[str]) -> int:
+    """Run the survey, then the audit; write to the directory that is given, or to a new one.
+
+    Returns:
+        0 also when the audit fails: that is expected, and seen in the page. 130 when interrupted.
+    """
+    output = Path(arguments[0] if arguments else tempfile.mkdtemp(prefix="stagelight-survey-"))
+    try:
+        _work(output)
+    except KeyboardInterrupt:
+        sys.stderr.write("The survey was stopped.\n")
+        return 130
+    sys.stderr.write(f"The survey's report is in {output}\n")
+    return 0
+
+
+def _work(output: Path) -> None:
     library = Path(sysconfig.get_paths()["stdlib"])
-    output = Path(tempfile.mkdtemp(prefix="stagelight-demo-"))
-    report = survey(output, library)
+    survey(output, library)
     try:
         audit(output, library)
     except UnicodeDecodeError as error:
         sys.stderr.write(f"The audit failed, as it should: {error}\n")
-    sys.stderr.write(f"The report is at {report}\n")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -228,8 +228,22 @@ class ServerEngine:
                 generic_args=dict(self.options),
             )
         except Exception as error:
-            raise HistoryError(f"cannot reach {self.description}: {error}", retryable=True) from error
+            where = f"{self.host}:{self.port}" if self.port else self.host
+            raise HistoryError(
+                f"cannot reach ClickHouse at {where} ({_reason(error)}); start it, or mend `history` in stagelight.toml",
+                retryable=True,
+            ) from error
         return opened
+
+
+def _reason(error: BaseException) -> str:
+    """Return the cause in a few words: the system's where there is one, else the first line of the server's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _library(name: str) -> Any:
