@@ -202,6 +202,9 @@ def test_a_program_that_reads_the_file_again_leaves_the_word_to_its_launcher(
     sink: Sink, program: Program, tmp_path: Path
 ) -> None:
     (tmp_path / "stagelight.toml").write_text('[agent]\nstep = ["x:y"]\n')
-    to_sink = {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": f"{sink.url}/v1/logs", "OTEL_TRACES_EXPORTER": "none"}
-    assert len(program(WORKFLOW, launcher=(), **to_sink).stderr.splitlines()) == 1
-    assert len(program(WORKFLOW, **to_sink).stderr.splitlines()) == 1
+    logs = f"{sink.url}/v1/logs"
+    for launcher in ((), None):
+        done = program(
+            WORKFLOW, launcher=launcher, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=logs, OTEL_TRACES_EXPORTER="none"
+        )
+        assert len(done.stderr.splitlines()) == 1, done.stderr
