@@ -1,27 +1,28 @@
 """The archive moves what the journal holds into history, each batch exactly once (invariant I1).
 
 A batch is a range of journal entries that is written down in the journal before it is inserted. After a crash the
-same range is built again, and history leaves out what it has already; only then are the entries deleted.
+same range is built again, and history leaves out what it has already; only then are the entries deleted. A range
+holds all events of its own entries: one of which an event still waits for its run does not go in.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from stagelight_collector.history import HistoryError
-from stagelight_collector.journal import JournalError
-from stagelight_plugins.hookspecs import Batch, Table
+from stagelight_collector.history import HistoryClosed, HistoryError
+from stagelight_collector.refusals import Refusals
+from stagelight_collector.shelf import Shelf, days, merge, rows
+from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from stagelight.events import Event
-    from stagelight_collector.attribution import Attribution
+    from stagelight_collector.attribution import Attribution, Found
     from stagelight_collector.decode import Decoded
     from stagelight_collector.history import History
     from stagelight_collector.journal import Entry, Journal, Plan
@@ -29,29 +30,39 @@ if TYPE_CHECKING:
 LINGER_SECONDS: Final = 1.0
 """How long a batch gathers."""
 MAX_ROWS: Final = 50_000
-MAX_BYTES: Final = 16 << 20
-"""A batch closes at so many rows, or so many bytes of journal."""
-CACHE_BYTES: Final = 64 << 20
-"""So many journal bytes' worth of decoded batches wait in memory; beyond it they are decoded again."""
+MAX_BYTES: Final = 4 << 20
+"""A batch closes at so many rows, or so many bytes of journal; decoded, these take twenty times their room."""
+MAX_DAYS: Final = 90
+"""A batch holds rows of so many UTC days, unless one entry alone has more: ClickHouse refuses more than 100."""
+LARGE_BYTES: Final = 64 << 10
+"""A larger request is decoded in a thread, so that the event loop stays free."""
 BACK_OFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 _log = logging.getLogger(__name__)
 
 
-def concatenate(tables: Iterable[Table]) -> dict[str, list[Any]]:
-    """Join tables that have the same columns, or none."""
-    joined: dict[str, list[Any]] = {}
-    for table in tables:
-        for column, values in table.items():
-            joined.setdefault(column, []).extend(values)
-    return joined
+class ArchiveStopped(Exception):
+    """The collector goes down: history has not said that it has these events."""
+
+    def __init__(self) -> None:
+        super().__init__("the collector is going down; hand the events over again after its next start")
 
 
-def rows(batch: Batch) -> int:
-    """Return how many rows of history a batch makes."""
-    return sum(len(next(iter(table.values()), ())) for table in (batch.traces, batch.logs)) + len(
-        batch.events
-    )
+class _Loaded(NamedTuple):
+    """An entry on its way into history."""
+
+    entry: Entry
+    batch: Batch
+    sound: bool = True
+    """Whether it could be decoded; if not it is set aside."""
+
+
+@dataclass(slots=True, eq=False)
+class _Loose:
+    """Events that are no entry of the journal, and who waits to hear that history has them."""
+
+    events: Sequence[Event]
+    stored: asyncio.Future[None] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,51 +76,76 @@ class Archive:
     aside: Path
     """Where what history refuses for good is set aside."""
     sleep: Callable[[float], Any] = asyncio.sleep
+    shelf: Shelf = field(default_factory=Shelf)
+    refusals: Refusals = field(init=False)
     inserted: int = 0
     retries: int = 0
-    refused: int = 0
-    """Journal entries that were set aside: history refused them for good, or they could not be decoded."""
+    turned_away: int = 0
+    """Events outside the journal that history refused for good; whoever waited for them was told."""
     problem: str = ""
     """Why history does not take batches at the moment; empty while all is well."""
-    _cache: dict[int, tuple[Batch, int]] = field(default_factory=dict[int, "tuple[Batch, int]"])
-    _cached_bytes: int = 0
-    _unplanned: list[int] = field(default_factory=list[int])
-    """A heap of the decoded entries' numbers; they need not be consecutive."""
-    _planned: dict[Plan, list[int]] = field(default_factory=dict["Plan", list[int]])
-    """Which entries the current plan holds; empty where it is from before a restart."""
-    _extra: list[Event] = field(default_factory=list["Event"])
-    _stored: list[asyncio.Future[None]] = field(default_factory=list["asyncio.Future[None]"])
+    _handed: int = 0
+    """Entries up to this one were handed over, or given up, by the pipeline."""
+    _loose: list[_Loose] = field(default_factory=list[_Loose])
+    _stopped: bool = False
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.refusals = Refusals(self.aside)
+
+    @property
+    def refused(self) -> int:
+        """Journal entries that were set aside: history refused them for good, or they could not be decoded."""
+        return self.refusals.kept
+
+    @property
+    def refused_dropped(self) -> int:
+        """Journal entries that were refused and given up, because what is set aside is bounded."""
+        return self.refusals.dropped
 
     # --- in -------------------------------------------------------------------------------------------------------
 
     def take(self, batch: Batch, size: int) -> None:
-        """Take a decoded batch of the journal, `size` bytes there."""
-        if batch.seq <= self.journal.committed:
-            return
-        heapq.heappush(self._unplanned, batch.seq)
-        if self._cached_bytes + size <= CACHE_BYTES:
-            self._cache[batch.seq] = (batch, size)
-            self._cached_bytes += size
-        self._news.set()
+        """Take a decoded batch of the journal, `size` bytes there. Batches come in the order of the journal."""
+        if batch.seq > self.journal.committed:
+            self.shelf.put(batch, size)
+        self.note(batch.seq)
 
-    def refuse(self, entry: Entry) -> None:
-        """Set aside an entry that cannot be decoded."""
-        self._set_aside([entry])
-        self.take(Batch(seq=entry.seq), 0)
+    def note(self, seq: int) -> None:
+        """Hear that the pipeline is done with an entry; what was not taken is decoded again."""
+        self._handed = max(self._handed, seq)
+        self.wake()
 
-    def add(self, events: Iterable[Event]) -> None:
-        """Take events that are no batch of the journal; they go with the next insert."""
-        self._extra.extend(events)
-        self._news.set()
+    def add(self, found: Iterable[Found]) -> None:
+        """Take events that waited for their run; each goes in with the entry that it came in."""
+        orphans: list[Event] = []
+        for item in found:
+            if item.seq > self.journal.committed:
+                self.shelf.add(item.seq, item.event)
+            else:
+                orphans.append(item.event)
+        if orphans:
+            self._loose.append(_Loose(orphans))
+            self.wake()
 
-    async def store(self, events: Iterable[Event]) -> None:
-        """Take events, and return when history has them."""
-        stored = asyncio.get_running_loop().create_future()
-        self._stored.append(stored)
-        self.add(events)
+    async def store(self, events: Sequence[Event]) -> None:
+        """Take events that are durable elsewhere, and return when history has them.
+
+        Raises:
+            HistoryError: History refuses them for good.
+            ArchiveStopped: The collector is going down; they may or may not be in history.
+        """
+        if self._stopped:
+            raise ArchiveStopped
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loose.append(_Loose(events, stored))
+        self.wake()
         await stored
+
+    def wake(self) -> None:
+        """Look again whether something can go in: call it when `Attribution.held` has changed."""
+        self._news.set()
 
     @property
     def behind(self) -> int:
@@ -119,135 +155,168 @@ class Archive:
     # --- out ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Insert until cancelled."""
-        while True:
-            await self._news.wait()
-            await self.sleep(LINGER_SECONDS)
-            self._news.clear()
-            try:
-                await self.drain()
-            except JournalError as error:
-                self.problem = f"the journal does not hand over: {error}"
-                _log.warning("%s", self.problem)
-                await self.sleep(BACK_OFF_SECONDS[-1])
-                self._news.set()
+        """Insert until cancelled; then whoever waits in `store` is told."""
+        failures = 0
+        try:
+            while True:
+                await self._news.wait()
+                await self.sleep(LINGER_SECONDS)
+                self._news.clear()
+                failures = await self._attempt(failures)
+        finally:
+            self._stop()
 
     async def drain(self) -> None:
-        """Insert everything that was taken so far."""
+        """Insert everything that was taken so far, but for what waits for its run."""
         async with self._turn:
             while await self._step():
                 pass
+        self.problem = ""
+
+    async def _attempt(self, failures: int) -> int:
+        """Drain; after a failure say so, wait and look again. Return the number of failures in a row."""
+        try:
+            await self.drain()
+        except Exception as error:  # noqa: BLE001 - nothing is committed then, so it is all done again
+            self.problem = f"what was received does not get into history: {type(error).__name__}: {error}"
+            _log.warning("%s", self.problem, exc_info=error)
+            await self._back_off(failures)
+            self.wake()
+            return failures + 1
+        return 0
+
+    def _stop(self) -> None:
+        self._stopped = True
+        for loose in self._loose:
+            if loose.stored is not None and not loose.stored.done():
+                loose.stored.set_exception(ArchiveStopped())
+        self._loose.clear()
 
     async def _step(self) -> bool:
-        """Insert one batch; return whether there was one."""
+        """Insert what is loose, then one batch; return whether there was either."""
+        some = await self._insert_loose()
         left_over = await self.journal.unfinished()
-        plan = left_over or await self._plan()
-        stored, self._stored = self._stored, []
-        extra, self._extra = self._extra, []
-        if plan is not None:
-            await self._insert_plan(plan, again=left_over is not None)
-        if extra:
-            await self._insert(Batch(seq=0, events=extra), "")
-        for future in stored:
-            if not future.done():
-                future.set_result(None)
-        return plan is not None or bool(extra)
+        ready = self._ready()
+        if left_over is not None and min(left_over.last, self.journal.tail) > ready:
+            return some
+        load = await self._load(ready) if left_over is None else await self._load_all(left_over)
+        if left_over is None and not load:
+            return some
+        plan = left_over or await self.journal.plan(load[-1].entry.seq)
+        await self._insert_plan(plan, load, again=left_over is not None)
+        return True
 
-    async def _plan(self) -> Plan | None:
-        size = count = 0
-        seqs: list[int] = []
+    def _ready(self) -> int:
+        """Return up to which entry all was handed over and has found its run."""
+        handed = max(self._handed, self.journal.committed)
         held = self.attribution.held
-        while self._unplanned and self._unplanned[0] <= self.journal.committed:
-            heapq.heappop(self._unplanned)
-        while self._unplanned and count < MAX_ROWS and size < MAX_BYTES:
-            if held is not None and self._unplanned[0] >= held:
+        return handed if held is None else min(handed, held - 1)
+
+    async def _load(self, ready: int) -> list[_Loaded]:
+        """Return the next entries and their batches, as many as make one insert."""
+        load: list[_Loaded] = []
+        height, dates = 0, set[int]()
+        after = self.journal.committed
+        for entry in await self.journal.read(after, MAX_BYTES) if ready > after else ():
+            if entry.seq > ready:
                 break
-            seqs.append(heapq.heappop(self._unplanned))
-            batch, bytes_ = self._cache.get(seqs[-1], (None, MAX_BYTES // 8))
-            count += rows(batch) if batch else 0
-            size += bytes_
-        if not seqs:
-            return None
-        try:
-            plan = await self.journal.plan(seqs[-1])
-        except ValueError:
-            _log.warning(
-                "the journal lost entries up to %d to a damaged disk before they were in history", seqs[-1]
-            )
-            return None
-        except JournalError:
-            for seq in seqs:
-                heapq.heappush(self._unplanned, seq)
-            raise
-        self._planned = {plan: seqs}
-        return plan
+            loaded = await self._loaded(entry)
+            height += rows(loaded.batch)
+            dates |= days(loaded.batch)
+            if load and (height > MAX_ROWS or len(dates) > MAX_DAYS):
+                break
+            load.append(loaded)
+        return load
 
-    async def _insert_plan(self, plan: Plan, *, again: bool) -> None:
-        batches = await self._batches(plan)
-        merged = Batch(
-            seq=plan.last,
-            events=[event for batch in batches for event in batch.events],
-            traces=concatenate(batch.traces for batch in batches),
-            logs=concatenate(batch.logs for batch in batches),
-        )
-        if not await self._insert(merged, f"journal-{plan.first}-{plan.last}", again=again):
-            self._set_aside(await self._entries(plan))
-        await self.journal.commit(plan.last)
-        for seq in [seq for seq in self._cache if seq <= plan.last]:
-            self._cached_bytes -= self._cache.pop(seq)[1]
-
-    async def _batches(self, plan: Plan) -> Sequence[Batch]:
-        seqs = self._planned.pop(plan, None)
-        # The range may hold more than was decoded when it was planned: what is committed is what the journal has.
-        complete = seqs is not None and len(seqs) == plan.last - plan.first + 1
-        if seqs is not None and complete and self._cache.keys() >= set(seqs):
-            return [self._cache[seq][0] for seq in seqs]
-        batches: list[Batch] = []
-        for entry in await self._entries(plan):
-            item = self._cache.get(entry.seq)
-            batches.append(item[0] if item else self._again(entry))
-        return batches
-
-    def _again(self, entry: Entry) -> Batch:
-        try:
-            decoded = self.decode(entry)
-        except Exception:  # noqa: BLE001 - it was logged and set aside when it first failed
-            return Batch(seq=entry.seq)
-        events = self.attribution.resolve(decoded.events, entry.received, entry.seq)
-        return Batch(seq=entry.seq, events=events, traces=decoded.traces, logs=decoded.logs)
-
-    async def _entries(self, plan: Plan) -> list[Entry]:
-        entries: list[Entry] = []
+    async def _load_all(self, plan: Plan) -> list[_Loaded]:
+        """Return the entries of a plan that was not finished, and their batches."""
+        load: list[_Loaded] = []
         after = plan.first - 1
-        while after < plan.last and (page := await self.journal.read(after)):
-            entries += [entry for entry in page if entry.seq <= plan.last]
+        while after < plan.last and (page := await self.journal.read(after, MAX_BYTES)):
+            load += [await self._loaded(entry) for entry in page if entry.seq <= plan.last]
             after = page[-1].seq
-        return entries
+        return load
 
-    async def _insert(self, batch: Batch, token: str, *, again: bool = False) -> bool:
-        """Insert a batch, however often it takes; return False if history refuses it for good."""
+    async def _loaded(self, entry: Entry) -> _Loaded:
+        """Return an entry with its batch, decoded again if that was not kept."""
+        if kept := self.shelf.get(entry.seq):
+            return _Loaded(entry, kept)
+        try:
+            large = len(entry.body) > LARGE_BYTES
+            decoded = await asyncio.to_thread(self.decode, entry) if large else self.decode(entry)
+        except Exception:  # noqa: BLE001 - the pipeline has logged it
+            return _Loaded(entry, Batch(seq=entry.seq), sound=False)
+        events = self.attribution.settle(decoded.events)
+        batch = Batch(seq=entry.seq, events=events, traces=decoded.traces, logs=decoded.logs)
+        return _Loaded(entry, batch)
+
+    async def _insert_plan(self, plan: Plan, load: Sequence[_Loaded], *, again: bool) -> None:
+        merged = merge(plan.last, [loaded.batch for loaded in load])
+        refused = [loaded.entry for loaded in load if not loaded.sound]
+        if await self._insert(merged, f"journal-{plan.first}-{plan.last}", again=again) is not None:
+            refused += await self._insert_apart(load)
+        for entry in refused:
+            await asyncio.to_thread(self.refusals.keep, entry)
+        await self.journal.commit(plan.last)
+        self.shelf.drop(plan.last)
+
+    async def _insert_apart(self, load: Iterable[_Loaded]) -> list[Entry]:
+        """Insert entries one by one, so that one does not take the others down; return the refused ones."""
+        refused: list[Entry] = []
+        for loaded in load:
+            error = await self._insert(loaded.batch, "", again=True)
+            if error is not None:
+                _log.error("history refuses request %d, which is set aside: %s", loaded.entry.seq, error)
+                refused.append(loaded.entry)
+        return refused
+
+    async def _insert_loose(self) -> bool:
+        """Insert the events that are no entry of the journal; return whether there were any."""
+        loose = self._loose[:]
+        if not loose:
+            return False
+        merged = Batch(seq=0, events=[event for item in loose for event in item.events])
+        error = await self._insert(merged, "")
+        for item in loose:
+            if error is not None:  # one of them is at fault: each for itself
+                self._answer(item, await self._insert(Batch(seq=0, events=item.events), "", again=True))
+            else:
+                self._answer(item, None)
+        return True
+
+    def _answer(self, item: _Loose, error: HistoryError | None) -> None:
+        """Tell whoever waits for these events what became of them."""
+        self._loose.remove(item)
+        if error is not None:
+            self.turned_away += len(item.events)
+            _log.error("history refuses %d events: %s", len(item.events), error)
+        if item.stored is None or item.stored.done():
+            return
+        if error is None:
+            item.stored.set_result(None)
+        else:
+            item.stored.set_exception(error)
+
+    async def _insert(self, batch: Batch, token: str, *, again: bool = False) -> HistoryError | None:
+        """Insert a batch, however often it takes; return the error if history refuses it for good."""
         attempt = 0
         while True:
             try:
                 await self.history.insert(batch, token, again=again or attempt > 0)
+            except HistoryClosed:
+                raise
             except HistoryError as error:
                 if not error.retryable:
-                    _log.error(
-                        "history refuses a batch of %d rows, which is set aside: %s", rows(batch), error
-                    )
-                    return False
+                    return error
                 self.problem = f"history does not take batches: {error}"
                 self.retries += 1
                 _log.warning("%s (attempt %d)", self.problem, attempt + 1)
-                await self.sleep(BACK_OFF_SECONDS[min(attempt, len(BACK_OFF_SECONDS) - 1)])
+                await self._back_off(attempt)
                 attempt += 1
             else:
                 self.inserted += rows(batch)
                 self.problem = ""
-                return True
+                return None
 
-    def _set_aside(self, entries: Iterable[Entry]) -> None:
-        self.aside.mkdir(parents=True, exist_ok=True)
-        for entry in entries:
-            self.refused += 1
-            (self.aside / f"{entry.seq}-{entry.signal}.pb").write_bytes(entry.body)
+    async def _back_off(self, attempt: int) -> None:
+        await self.sleep(BACK_OFF_SECONDS[min(attempt, len(BACK_OFF_SECONDS) - 1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -59,9 +59,13 @@ class Pipeline:
     now: Callable[[], int] = time.time_ns
     undecodable: int = 0
     """Journal entries that could not be decoded; their bytes are set aside by the archive."""
+    faults: int = 0
+    """Journal entries of which a part of the collector raised; they go into history all the same."""
     _queue: asyncio.Queue[tuple[Entry, Request | None]] = field(
-        default_factory=lambda: asyncio.Queue["tuple[Entry, Request | None]"](QUEUE)
+        default_factory=asyncio.Queue["tuple[Entry, Request | None]"]
     )
+    """Bounded by `ingest`, and by how many requests the receivers let in."""
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def queued(self) -> int:
@@ -71,24 +75,42 @@ class Pipeline:
     async def ingest(self, signal: Signal, body: bytes, request: Request) -> None:
         """Journal a request, then queue it for decoding. When this returns, it may be acknowledged.
 
+        A sender that goes away meanwhile does not stop it: what is journaled is also decoded, for when the sender
+        tries again the journal knows the bytes already.
+
         Raises:
             JournalFull, JournalUnavailable: It may not.
         """
+        await asyncio.shield(asyncio.ensure_future(self._admit(signal, body, request)))
+        while self._queue.qsize() > QUEUE:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _admit(self, signal: Signal, body: bytes, request: Request) -> None:
         entry = await self.journal.append(signal, body, self.now())
         if entry is not None:
-            await self._queue.put((entry, request))
+            self._queue.put_nowait((entry, request))  # at once, so that the order is the journal's
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Hand events that are durable elsewhere to every sink; return when history has them."""
+        """Hand events that are durable elsewhere to every sink; return when history has them.
+
+        Raises:
+            HistoryError: History refuses them for good.
+            ArchiveStopped: The collector is going down.
+        """
         await self._spread(Batch(seq=0, events=events))
         await self.archive.store(events)
 
     async def replay(self) -> int:
-        """Decode again what the journal holds from before a restart. Return the number of entries."""
+        """Decode again what the journal holds from before a restart. Return the number of entries.
+
+        The clock is the time of receipt, so that events wait for their run as long as they did then.
+        """
         count, after = 0, self.journal.committed
         while entries := await self.journal.read(after):
             for entry in entries:
-                await self._decode(entry, None)
+                await self.expire(entry.received)
+                await self._handle(entry, None, entry.received)
             count, after = count + len(entries), entries[-1].seq
         return count
 
@@ -96,8 +118,9 @@ class Pipeline:
         """Decode until cancelled."""
         while True:
             entry, request = await self._queue.get()
+            self._room.set()
             try:
-                await self._decode(entry, request)
+                await self._handle(entry, request, self.now())
             finally:
                 self._queue.task_done()
 
@@ -105,30 +128,51 @@ class Pipeline:
         """Wait until everything that was accepted has been handed over to the rooms and the archive."""
         await self._queue.join()
 
-    async def expire(self) -> None:
+    async def expire(self, now: int | None = None) -> None:
         """Let go of events that have waited long enough for their run. Call it about once a second."""
-        events = self.attribution.expire(self.now())
-        if events:
-            await self._spread(Batch(seq=0, events=events))
-            self.archive.add(events)
+        held = self.attribution.held
+        found = self.attribution.expire(self.now() if now is None else now)
+        self.archive.add(found)
+        if self.attribution.held != held:
+            self.archive.wake()
+        if found:
+            await self._spread(Batch(seq=0, events=[item.event for item in found]))
 
-    async def _decode(self, entry: Entry, request: Request | None) -> None:
+    async def _handle(self, entry: Entry, request: Request | None, now: int) -> None:
+        """Decode an entry and hand it over; whatever goes wrong with it, the next one goes on."""
+        try:
+            decoded = await self._decode(entry, request)
+            if decoded is not None:
+                await self._hand_over(entry, decoded, now)
+        except Exception:  # noqa: BLE001 - one entry must not end the way of all data
+            self.faults += 1
+            _log.exception("journal entry %d did not reach everyone; history still gets it", entry.seq)
+            self.archive.note(entry.seq)
+
+    async def _decode(self, entry: Entry, request: Request | None) -> Decoded | None:
         try:
             if len(entry.body) > LARGE_BYTES:
-                decoded = await asyncio.to_thread(decode, entry, request)
-            else:
-                decoded = decode(entry, request)
+                return await asyncio.to_thread(decode, entry, request)
+            return decode(entry, request)
         except Exception:  # noqa: BLE001 - a batch that breaks the decoder is set aside, the next one goes on
             self.undecodable += 1
             _log.exception("journal entry %d cannot be decoded", entry.seq)
-            self.archive.refuse(entry)
-            return
-        events = self.attribution.resolve(decoded.events, self.now(), entry.seq)
-        batch = Batch(seq=entry.seq, events=events, traces=decoded.traces, logs=decoded.logs)
+            self.archive.note(entry.seq)
+            return None
+
+    async def _hand_over(self, entry: Entry, decoded: Decoded, now: int) -> None:
+        found = self.attribution.resolve(decoded.events, now, entry.seq)
+        batch = Batch(
+            seq=entry.seq,
+            events=[item.event for item in found if item.seq == entry.seq],
+            traces=decoded.traces,
+            logs=decoded.logs,
+        )
         self.archive.take(batch, len(entry.body))
-        await self._spread(batch)
+        self.archive.add(item for item in found if item.seq != entry.seq)
+        await self._spread(replace(batch, events=[item.event for item in found]))
 
     async def _spread(self, batch: Batch) -> None:
         for runner in self.sinks:
             runner.offer(batch)
-        await self.hub.write(batch.events, batch.seq)
+        await self.hub.write(batch.events)

@@ -6,7 +6,7 @@ from typing import Any
 
 from stagelight.conventions import EventType
 from stagelight.events import Event
-from stagelight_collector.attribution import PATIENCE_NS, Attribution
+from stagelight_collector.attribution import PATIENCE_NS, Attribution, Found
 
 T = EventType
 
@@ -19,8 +19,8 @@ STEP = event(T.STEP_STARTED, step_id="s", step_name="load")
 LINE = event(T.LOG, message="hello")
 
 
-def runs(events: list[Event]) -> list[str]:
-    return [found.run_id for found in events]
+def runs(events: list[Found]) -> list[str]:
+    return [found.event.run_id for found in events]
 
 
 def test_what_comes_before_its_run_waits_for_it() -> None:
@@ -75,3 +75,70 @@ def test_what_waits_and_what_is_remembered_is_bounded() -> None:
         attribution.learn(f"x{number}", "r")
     assert runs(attribution.resolve([event(T.LOG, "x2")], 0)) == ["r"]
     assert attribution.resolve([event(T.LOG, "x0")], 0) == []
+
+
+def test_what_waited_comes_with_the_number_of_its_own_batch() -> None:
+    attribution = Attribution()
+    attribution.resolve([STEP], 0, seq=7)
+
+    found = attribution.resolve([event(T.RUN_STARTED, run_id="r")], 1, seq=9)
+
+    assert [(item.seq, item.event.type) for item in found] == [(9, T.RUN_STARTED), (7, T.STEP_STARTED)]
+
+
+def test_the_oldest_batch_holds_whatever_the_order_they_came_in() -> None:
+    attribution = Attribution()
+    attribution.resolve([event(T.LOG, "a")], 0, seq=9)
+    attribution.resolve([event(T.STEP_STARTED, "b", step_name="s")], 0, seq=8)
+
+    assert attribution.held == 8
+
+
+def test_log_lines_never_push_out_a_step() -> None:
+    attribution = Attribution(max_waiting=2)
+    attribution.resolve([STEP, LINE], 0, seq=1)
+    attribution.resolve([event(T.LOG, f"t{number}") for number in range(5)], 0, seq=2)
+
+    assert (attribution.waiting, attribution.dropped) == (4, 3)
+    assert runs(attribution.resolve([event(T.RUN_STARTED, run_id="r")], 1, seq=3)) == ["r", "r", "r"]
+
+
+def test_past_the_bound_the_oldest_trace_with_a_step_is_its_own_run() -> None:
+    attribution = Attribution(max_waiting=2)
+    steps = [event(T.STEP_STARTED, f"t{number}", step_name="s") for number in range(3)]
+
+    assert attribution.resolve(steps[:2], 0, seq=1) == []
+    assert [(found.seq, found.event.run_id) for found in attribution.resolve(steps[2:], 0, seq=2)] == [
+        (1, "t0")
+    ]
+    assert (attribution.waiting, attribution.dropped) == (2, 0)
+
+
+def test_an_event_of_no_run_and_no_trace_is_counted_and_belongs_nowhere() -> None:
+    attribution = Attribution()
+
+    assert attribution.resolve([event(T.STEP_STARTED, "", step_name="s"), event(T.RUN_STARTED, "")], 0) == []
+    attribution.learn("", "r")
+    attribution.learn("t", "")
+    assert (attribution.waiting, attribution.dropped, attribution.held) == (0, 2, None)
+    assert attribution.settle([event(T.STEP_STARTED, "", step_name="s"), LINE]) == []
+
+
+def test_a_trace_that_is_in_use_is_not_forgotten() -> None:
+    attribution = Attribution(max_traces=2)
+    attribution.learn("old", "r")
+    attribution.learn("newer", "r")
+    attribution.resolve([event(T.LOG, "old")], 0)
+    attribution.learn("newest", "r")
+
+    assert runs(attribution.resolve([event(T.LOG, "old")], 0)) == ["r"]
+    assert attribution.resolve([event(T.LOG, "newer")], 0) == []
+
+
+def test_a_batch_that_waits_no_longer_is_settled_at_once() -> None:
+    attribution = Attribution()
+    attribution.learn("known", "r")
+    line, other = event(T.LOG, "known"), event(T.LOG, "other")
+
+    assert [found.run_id for found in attribution.settle([line, other, STEP])] == ["r", "t"]
+    assert attribution.waiting == 0

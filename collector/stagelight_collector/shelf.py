@@ -1,0 +1,99 @@
+"""Decoded batches on their way to history, and what many of them make together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from stagelight_plugins.hookspecs import Batch, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from stagelight.events import Event
+
+MAX_BYTES: Final = 4 << 20
+MAX_ROWS: Final = 20_000
+"""What is on the shelf at most: decoded, journal bytes take twenty times their room (measured), so about 80 MiB."""
+DAY_NS: Final = 86_400_000_000_000
+
+
+@dataclass(slots=True)
+class _Kept:
+    batch: Batch
+    size: int
+    rows: int
+    late: list[Event] = field(default_factory=list["Event"])
+    """Events of this batch that found their run after it was taken."""
+
+
+@dataclass(slots=True)
+class Shelf:
+    """Keeps decoded batches by their number in the journal; what does not fit has to be decoded again."""
+
+    max_bytes: int = MAX_BYTES
+    """Of journal."""
+    max_rows: int = MAX_ROWS
+    _kept: dict[int, _Kept] = field(default_factory=dict[int, _Kept])
+    _bytes: int = 0
+    _rows: int = 0
+
+    def put(self, batch: Batch, size: int) -> None:
+        """Keep a batch, `size` bytes in the journal, if there is room."""
+        height = rows(batch)
+        if self._bytes + size <= self.max_bytes and self._rows + height <= self.max_rows:
+            self._kept[batch.seq] = _Kept(batch, size, height)
+            self._bytes += size
+            self._rows += height
+
+    def add(self, seq: int, event: Event) -> None:
+        """Add an event to its batch. One that is not here finds the event's run when it is decoded again."""
+        if kept := self._kept.get(seq):
+            kept.late.append(event)
+
+    def get(self, seq: int) -> Batch | None:
+        """Return a batch with all its events; None if it is not here."""
+        kept = self._kept.get(seq)
+        if kept is None:
+            return None
+        return kept.batch if not kept.late else replace(kept.batch, events=[*kept.batch.events, *kept.late])
+
+    def drop(self, last: int) -> None:
+        """Let go of the batches up to `last`."""
+        for seq in [seq for seq in self._kept if seq <= last]:
+            kept = self._kept.pop(seq)
+            self._bytes -= kept.size
+            self._rows -= kept.rows
+
+
+def rows(batch: Batch) -> int:
+    """Return how many rows of history a batch makes."""
+    tables = (batch.traces, batch.logs)
+    return sum(len(next(iter(table.values()), ())) for table in tables) + len(batch.events)
+
+
+def days(batch: Batch) -> set[int]:
+    """Return the UTC days of a batch's rows, as days since 1970."""
+    found = {event.time // DAY_NS for event in batch.events}
+    for table in (batch.traces, batch.logs):
+        found.update(time // DAY_NS for time in table.get("Timestamp", ()))
+    return found
+
+
+def merge(seq: int, batches: Sequence[Batch]) -> Batch:
+    """Make one batch of several."""
+    return Batch(
+        seq=seq,
+        events=[event for batch in batches for event in batch.events],
+        traces=concatenate(batch.traces for batch in batches),
+        logs=concatenate(batch.logs for batch in batches),
+    )
+
+
+def concatenate(tables: Iterable[Table]) -> dict[str, list[Any]]:
+    """Join tables that have the same columns, or none."""
+    joined: dict[str, list[Any]] = {}
+    for table in tables:
+        for column, values in table.items():
+            joined.setdefault(column, []).extend(values)
+    return joined

@@ -1,0 +1,266 @@
+"""What was acknowledged ends in history exactly once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stagelight.conventions import EventType
+from stagelight.events import Event
+from stagelight_collector import archive as archive_module
+from stagelight_collector.archive import ArchiveStopped
+from stagelight_collector.attribution import PATIENCE_NS
+from stagelight_collector.history import HistoryError, open_history
+from stagelight_collector.journal import Entry, JournalUnavailable, Signal
+from stagelight_collector.pipeline import decode
+from stagelight_collector.refusals import BLOCK, Refusals
+from stagelight_collector.shelf import DAY_NS, Shelf
+from stagelight_plugins.hookspecs import Batch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stagelight_collector.decode import Decoded
+
+PUBLISHED = Event(type=EventType.RUN_STARTED, run_id="mine", time=1)
+TRACE = f"{1:032x}"
+
+
+def poison(batch: Batch) -> HistoryError | None:
+    """Refuse batches that hold a certain row or event."""
+    rows = "poison" in batch.logs.get("Body", ())
+    if rows or any(event.run_id == "poison" for event in batch.events):
+        return HistoryError("that does not go in")
+    return None
+
+
+# --- what waits for its run ---------------------------------------------------------------------------------------
+
+
+async def test_history_goes_on_when_the_last_that_waited_were_log_lines(house: Any) -> None:
+    await house.send(house.line("hello"))
+    async with house.running("archive"):
+        await house.until(lambda: house.slept)
+        house.now += PATIENCE_NS
+        await house.pipeline.expire()
+        await house.until_archived()
+
+    assert house.memory.bodies == ["hello"]
+
+
+async def test_an_expired_step_goes_in_with_its_own_entry(house: Any) -> None:
+    await house.send(house.step("load"), house.line("later", trace=2))
+    house.now += PATIENCE_NS
+    await house.pipeline.expire()
+    house.journal.commit = fails_once(house.journal.commit)
+    with pytest.raises(JournalUnavailable):
+        await house.archive.drain()
+
+    assert house.memory.events == [(TRACE, "step_started")]
+
+
+async def test_an_event_that_found_its_run_later_goes_in_with_its_own_entry(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "MAX_ROWS", 1)
+    await house.send(house.step("load"), house.started("r"))
+    await house.archive.drain()
+
+    assert [[(e.run_id, e.type) for e in batch.events] for batch in house.memory.batches] == [
+        [("r", EventType.STEP_STARTED)],
+        [("r", EventType.RUN_STARTED)],
+    ]
+
+
+async def test_an_entry_of_which_an_event_waits_does_not_go_in(house: Any) -> None:
+    await house.send(house.line("before", trace=0), house.step("load"), house.line("after", trace=0))
+    await house.archive.drain()
+
+    assert house.memory.bodies == ["before"]
+    assert house.journal.entries == 2
+
+
+async def test_what_is_not_kept_in_memory_is_decoded_again_with_its_run(house: Any) -> None:
+    house.archive.shelf = Shelf(max_bytes=0)
+    await house.send(
+        house.step("load"), house.line("hello"), house.started("r"), house.step("alone", trace=2)
+    )
+    house.now += PATIENCE_NS
+    await house.pipeline.expire()
+    await house.archive.drain()
+
+    assert house.memory.events == [
+        ("r", "step_started"),
+        ("r", "log"),
+        ("r", "run_started"),
+        (f"{2:032x}", "step_started"),
+    ]
+
+
+# --- errors of the journal and of history -------------------------------------------------------------------------
+
+
+def fails_once(method: Any) -> Any:
+    """Return the method, which fails the first time."""
+    errors = [JournalUnavailable("journal", "disk I/O error")]  # type: ignore[arg-type]
+
+    async def call(*arguments: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await method(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("operation", ["unfinished", "read", "plan", "commit"])
+async def test_an_error_of_the_journal_loses_nothing(house: Any, operation: str) -> None:
+    await house.send(house.line("hello", trace=0))
+    setattr(house.journal, operation, fails_once(getattr(house.journal, operation)))
+    async with house.running("archive"):
+        published = asyncio.ensure_future(house.archive.store([PUBLISHED]))
+        await house.until_archived()
+        async with asyncio.timeout(10):
+            await published
+        await house.until(lambda: not house.archive.problem)
+
+    assert ("mine", "run_started") in house.memory.events
+    assert "hello" in house.memory.bodies
+
+
+async def test_any_exception_is_a_problem_that_passes(house: Any) -> None:
+    house.memory.faults = [RuntimeError("out of luck"), HistoryError("down", retryable=True)]
+    problems: list[str] = []
+    house.memory.watch = lambda _batch: problems.append(house.archive.problem)
+    await house.send(house.line("hello", trace=0))
+    async with house.running("archive"):
+        await house.until_archived()
+        await house.until(lambda: not house.archive.problem)
+
+    assert house.memory.bodies == ["hello"]
+    assert "out of luck" in problems[1]
+    assert "down" in problems[2]
+
+
+async def test_one_refused_request_does_not_take_the_others_down(house: Any) -> None:
+    house.memory.refuses = poison
+    await house.send(*(house.line(body, trace=0) for body in ("a", "poison", "b")))
+    (_, bad, _) = await house.journal.read(house.journal.committed)
+    await house.archive.drain()
+
+    assert house.memory.bodies == ["a", "b"]
+    assert house.set_aside == [f"{bad.seq}-logs.pb"]
+    assert (house.archive.refused, house.journal.entries) == (1, 0)
+
+
+async def test_an_undecodable_request_is_set_aside_when_its_turn_comes(house: Any) -> None:
+    entry = await house.journal.append(Signal.LOGS, b"\xff\xff", house.now)
+    await house.pipeline.replay()
+    await house.archive.drain()
+
+    assert house.set_aside == [f"{entry.seq}-logs.pb"]
+    assert (house.pipeline.undecodable, house.journal.entries) == (1, 0)
+
+
+async def test_what_cannot_be_set_aside_stays_in_the_journal(house: Any) -> None:
+    (house.path / "refused").write_text("in the way")
+    house.memory.refuses = poison
+    await house.send(house.line("poison", trace=0))
+    async with house.running("archive"):
+        await house.until(lambda: house.archive.problem)
+        assert (house.journal.entries, house.archive.refused) == (1, 0)
+        (house.path / "refused").unlink()
+        await house.until_archived()
+        await house.until(lambda: not house.archive.problem)
+
+    assert house.archive.refused == 1
+
+
+def test_what_is_set_aside_is_bounded_and_room_that_is_made_is_used(tmp_path: Path) -> None:
+    refusals = Refusals(tmp_path / "refused", max_bytes=2 * BLOCK)
+    entries = [Entry(seq, Signal.LOGS, 0, b"x") for seq in range(4)]
+    for entry in entries[:3]:
+        refusals.keep(entry)
+    assert (refusals.kept, refusals.dropped) == (2, 1)
+
+    (tmp_path / "refused" / "0-logs.pb").unlink()
+    refusals.keep(entries[3])
+    assert sorted(file.name for file in (tmp_path / "refused").iterdir()) == ["1-logs.pb", "3-logs.pb"]
+
+
+# --- events outside the journal -----------------------------------------------------------------------------------
+
+
+async def test_a_refusal_for_good_reaches_only_whoever_published_it(house: Any) -> None:
+    house.memory.refuses = poison
+    bad = Event(type=EventType.RUN_STARTED, run_id="poison", time=1)
+    async with house.running("archive"):
+        answers = await asyncio.gather(
+            house.pipeline.publish([PUBLISHED]), house.pipeline.publish([bad]), return_exceptions=True
+        )
+
+    assert answers[0] is None
+    assert isinstance(answers[1], HistoryError)
+    assert (house.archive.turned_away, house.memory.events) == (1, [("mine", "run_started")])
+
+
+async def test_who_waits_when_the_archive_stops_is_told(house: Any) -> None:
+    house.memory.faults = [HistoryError("down", retryable=True)] * 1_000_000
+    async with house.running("archive"):
+        waiting = asyncio.ensure_future(house.archive.store([PUBLISHED]))
+        await house.until(lambda: house.archive.retries)
+
+    with pytest.raises(ArchiveStopped):
+        await waiting
+    with pytest.raises(ArchiveStopped):
+        await house.archive.store([PUBLISHED])
+
+
+# --- bounds -------------------------------------------------------------------------------------------------------
+
+
+def test_the_shelf_is_bounded_in_bytes_and_rows() -> None:
+    shelf = Shelf(max_bytes=10, max_rows=3)
+    shelf.put(Batch(seq=1, events=[PUBLISHED] * 2), 5)
+    shelf.put(Batch(seq=2, events=[PUBLISHED] * 2), 1)
+    shelf.put(Batch(seq=3, events=[PUBLISHED]), 6)
+    shelf.put(Batch(seq=4, events=[PUBLISHED]), 5)
+    assert [seq for seq in range(5) if shelf.get(seq)] == [1, 4]
+
+    shelf.drop(1)
+    shelf.put(Batch(seq=5, events=[PUBLISHED] * 2), 5)
+    assert [seq for seq in range(6) if shelf.get(seq)] == [4, 5]
+
+
+async def test_a_large_request_is_decoded_again_in_a_thread(house: Any) -> None:
+    threads: list[bool] = []
+
+    def noting(entry: Entry) -> Decoded:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return decode(entry)
+
+    house.archive.decode = noting
+    house.archive.shelf = Shelf(max_bytes=0)
+    await house.send(house.line("x" * 100_000, trace=0), house.line("small", trace=0))
+    await house.archive.drain()
+
+    assert threads == [False, True]
+
+
+async def test_requests_of_more_days_than_one_insert_may_have_all_go_in(
+    make_house: Any, tmp_path: Path
+) -> None:
+    history = await open_history("chdb://", data_dir=tmp_path)
+    try:
+        async with make_house(history) as house:
+            days = [house.line("x", trace=0, time=(20_000 + day) * DAY_NS) for day in range(120)]
+            await house.send(*days)
+            await house.archive.drain()
+            status = await history.status()
+            assert (house.set_aside, house.journal.entries) == ([], 0)
+    finally:
+        await history.close()
+
+    assert next(table.rows for table in status.tables if table.name == "otel_logs") == 120
