@@ -62,7 +62,10 @@ def demo(port: int | None, data_dir: Path | None, open_: bool, once: bool) -> in
         settings = config.Settings(data_dir=(data_dir or Path(scratch)).absolute())
         if port is not None:
             settings.port = port
-        return asyncio.run(_demo(settings, free_port=port is None, open_=open_, once=once))
+        code = asyncio.run(_demo(settings, free_port=port is None, open_=open_, once=once))
+    if data_dir:
+        click.echo(f"The runs and the job's report are in {data_dir}", err=True)
+    return code
 
 
 async def _demo(settings: config.Settings, *, free_port: bool, open_: bool, once: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
+import os
 import sys
 import webbrowser
 from pathlib import Path
@@ -15,6 +15,7 @@ import click
 from stagelight_collector import config
 from stagelight_collector.app import Collector
 from stagelight_collector.cli.failures import explained
+from stagelight_collector.cli.signals import Signals
 
 _QUIET: Final = ("urllib3.connectionpool", "clickhouse_connect")
 """What they say of a history that is away, the collector says in one line."""
@@ -58,18 +59,24 @@ def up(
 
 
 async def _serve(settings: config.Settings, open_: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with Collector(settings) as collector:
+    signals = Signals()
+    collector = Collector(settings)
+    if not await signals.before(collector.start()):
+        click.echo("Stopped before it was ready.", err=True)
+        return
+    try:
         click.echo(f"Stagelight is listening on {collector.url}")
         click.echo(f"Data is kept in {settings.data_dir}. Press Ctrl-C to stop.", err=True)
         if open_:
             webbrowser.open(collector.url)
-        await stop.wait()
+        await signals.stop.wait()
         click.echo("Finishing what was accepted …", err=True)
+    finally:
+        await collector.stop()
     click.echo(stopped(collector.pipeline.journal.entries), err=True)
+    if collector.left_behind:
+        # A thread that hangs in the engine would keep the process; the journal is closed and has all that matters.
+        os._exit(0)
 
 
 def stopped(left: int) -> str:

@@ -246,7 +246,8 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("The survey was stopped.\n")
         return 130
-    sys.stderr.write(f"The survey's report is in {output}\n")
+    if not arguments:
+        sys.stderr.write(f"The survey's report is in {output}\n")
     return 0
 
 

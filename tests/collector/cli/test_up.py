@@ -1,0 +1,97 @@
+"""`stagelight up` and `stagelight demo` as processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stagelight_collector.cli.up import stopped
+
+from .conftest import PATIENCE_SECONDS, collecting, command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/stagelight"])
+def test_an_unusable_data_directory_is_one_line(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    answer = command("up", "--port", "0", "--data-dir", place)
+
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"stagelight: the data directory {place} cannot be used (")
+    assert answer.stderr.endswith("choose another with --data-dir\n")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_history_server_that_is_away_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    dsn = f"clickhouse://user:secret@127.0.0.1:{port}"
+    answer = command("up", "--port", "0", "--data-dir", str(tmp_path / "data"), "--history", dsn)
+
+    assert answer.returncode == 2
+    assert answer.stderr == (
+        f"stagelight: cannot reach ClickHouse at 127.0.0.1:{port} (connection refused); "
+        "start it, or mend `history` in stagelight.toml\n"
+    )
+
+
+def test_up_takes_a_relative_data_directory_and_stops_with_a_true_word(tmp_path: Path) -> None:
+    with collecting(tmp_path.relative_to(tmp_path.parent) / ".." / "data") as collector:
+        collector.process.send_signal(signal.SIGINT)
+        _, errors = collector.process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert collector.process.returncode == 0
+    assert errors.endswith("Stopped; nothing was lost.\n")
+
+
+@pytest.mark.parametrize(
+    ("left", "word"),
+    [
+        (0, "Stopped; nothing was lost."),
+        (1, "Stopped; 1 entry stays in the journal and is taken up at the next start."),
+        (7, "Stopped; 7 entries stay in the journal and are taken up at the next start."),
+    ],
+)
+def test_the_last_word_counts_what_stays_in_the_journal(left: int, word: str) -> None:
+    assert stopped(left) == word
+
+
+def test_the_demo_reads_no_settings_and_ctrl_c_is_one_word(tmp_path: Path) -> None:
+    (tmp_path / "stagelight.toml").write_text(
+        "history = 'clickhouse://127.0.0.1:9'\nport = 1\n[plugins]\nload = ['no']\n"
+    )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {
+        **os.environ,
+        "TMPDIR": str(scratch),
+        "STAGELIGHT_HISTORY": "x://",
+        "OTEL_SDK_DISABLED": "true",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "stagelight_collector", "demo", "--no-open", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        assert "The page is at" in demo.stdout.readline()
+        demo.stderr.readline()  # the warning that the plugin is not there
+        while "standard library survey" not in (line := demo.stderr.readline()):
+            assert line, "the demo ended before its job began"
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=PATIENCE_SECONDS)
+
+    assert (demo.returncode, errors.splitlines()[-1]) == (0, "Stopped.")
+    assert "Traceback" not in errors
+    assert list(scratch.iterdir()) == []
