@@ -54,7 +54,9 @@ async def test_an_empty_lobby_says_how_to_get_a_first_run(
     open_page: OpenPage, collector: FakeCollector
 ) -> None:
     page = await open_page()
-    await expect(page.get_by_text("stagelight run python your_app.py")).to_be_visible()
+    run = f"stagelight run --endpoint {collector.url.rstrip('/')}"
+    await expect(page.get_by_text(f"{run} python your_app.py")).to_be_visible()
+    await expect(page.get_by_text(f"{run} --step '__main__:*' python your_app.py")).to_be_visible()
     collector.put_run("first", workflow="nightly")
     await expect(page.get_by_role("option").filter(has_text="nightly")).to_be_visible()
 
