@@ -61,22 +61,26 @@ def up(
 async def _serve(settings: config.Settings, open_: bool) -> None:
     signals = Signals()
     collector = Collector(settings)
-    if not await signals.before(collector.start()):
+    if await signals.before(collector.start()):
+        try:
+            await _until_stopped(collector, signals, open_)
+        finally:
+            await collector.stop()
+        click.echo(stopped(collector.pipeline.journal.entries), err=True)
+    else:
         click.echo("Stopped before it was ready.", err=True)
-        return
-    try:
-        click.echo(f"Stagelight is listening on {collector.url}")
-        click.echo(f"Data is kept in {settings.data_dir}. Press Ctrl-C to stop.", err=True)
-        if open_:
-            webbrowser.open(collector.url)
-        await signals.stop.wait()
-        click.echo("Finishing what was accepted …", err=True)
-    finally:
-        await collector.stop()
-    click.echo(stopped(collector.pipeline.journal.entries), err=True)
     if collector.left_behind:
         # A thread that hangs in the engine would keep the process; the journal is closed and has all that matters.
         os._exit(0)
+
+
+async def _until_stopped(collector: Collector, signals: Signals, open_: bool) -> None:
+    click.echo(f"Stagelight is listening on {collector.url}")
+    click.echo(f"Data is kept in {collector.settings.data_dir}. Press Ctrl-C to stop.", err=True)
+    if open_:
+        webbrowser.open(collector.url)
+    await signals.stop.wait()
+    click.echo("Finishing what was accepted …", err=True)
 
 
 def stopped(left: int) -> str:
