@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -142,7 +142,7 @@ class House:
         return [entry.seq for entry in entries if entry]
 
     @contextlib.asynccontextmanager
-    async def running(self, *names: str) -> AsyncIterator[None]:
+    async def running(self, *names: str) -> AsyncGenerator[None]:
         """Run the pipeline, the archive, or both."""
         parts = {"pipeline": self.pipeline.run, "archive": self.archive.run}
         tasks = [asyncio.create_task(parts[name](), name=name) for name in names or parts]
@@ -173,7 +173,7 @@ HouseMaker = Callable[..., contextlib.AbstractAsyncContextManager[House]]
 
 
 @contextlib.asynccontextmanager
-async def _house(path: Path, history: Any = None) -> AsyncIterator[House]:
+async def _house(path: Path, history: Any = None) -> AsyncGenerator[House]:
     house = House(path, history)
     await house.journal.open()
     try:

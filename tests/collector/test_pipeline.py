@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from stagelight_collector.attribution import PATIENCE_NS
+from stagelight_collector.attribution import PATIENCE_NS, Attribution
 from stagelight_collector.journal import Signal
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def test_an_entry_that_cannot_be_attributed_still_gets_into_history(
     def broken(*_: Any) -> Any:
         raise OSError
 
-    monkeypatch.setattr(type(house.pipeline.attribution), "resolve", broken)
+    monkeypatch.setattr(Attribution, "resolve", broken)
     await house.send(house.started("a"))
     await house.archive.drain()
 
