@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stagelight_collector.history import HistoryClosed, HistoryError
 from stagelight_collector.refusals import Refusals
-from stagelight_collector.shelf import Shelf, days, merge, rows
+from stagelight_collector.shelf import Shelf, by_days, days, merge, rows
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ MAX_ROWS: Final = 50_000
 MAX_BYTES: Final = 4 << 20
 """A batch closes at so many rows, or so many bytes of journal; decoded, these take twenty times their room."""
 MAX_DAYS: Final = 90
-"""A batch holds rows of so many UTC days, unless one entry alone has more: ClickHouse refuses more than 100."""
+"""A batch holds rows of so many UTC days: ClickHouse refuses more than 100. One entry that has more is cut up."""
 LARGE_BYTES: Final = 64 << 10
 """A larger request is decoded in a thread, so that the event loop stays free."""
 BACK_OFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -261,12 +261,12 @@ class Archive:
         self.shelf.drop(plan.last)
 
     async def _insert_apart(self, load: Iterable[_Loaded]) -> list[Entry]:
-        """Insert entries one by one, so that one does not take the others down; return the refused ones."""
+        """Insert entries one by one, and in parts of few days, so that none takes others down; return the refused."""
         refused: list[Entry] = []
         for loaded in load:
-            error = await self._insert(loaded.batch, "", again=True)
-            if error is not None:
-                _log.error("history refuses request %d, which is set aside: %s", loaded.entry.seq, error)
+            parts = [await self._insert(part, "", again=True) for part in by_days(loaded.batch, MAX_DAYS)]
+            if errors := [error for error in parts if error is not None]:
+                _log.error("history refuses request %d, which is set aside: %s", loaded.entry.seq, errors[0])
                 refused.append(loaded.entry)
         return refused
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins.hookspecs import Batch, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from stagelight.events import Event
 
@@ -78,6 +79,24 @@ def days(batch: Batch) -> set[int]:
     for table in (batch.traces, batch.logs):
         found.update(time // DAY_NS for time in table.get("Timestamp", ()))
     return found
+
+
+def by_days(batch: Batch, most: int) -> Iterator[Batch]:
+    """Cut a batch into batches of at most so many days."""
+    dates = sorted(days(batch))
+    for start in range(0, len(dates), most):
+        chosen = set(dates[start : start + most])
+        yield Batch(
+            seq=batch.seq,
+            events=[event for event in batch.events if event.time // DAY_NS in chosen],
+            traces=_of_days(batch.traces, chosen),
+            logs=_of_days(batch.logs, chosen),
+        )
+
+
+def _of_days(table: Table, chosen: set[int]) -> Table:
+    keep = [time // DAY_NS in chosen for time in table.get("Timestamp", ())]
+    return {name: list(compress(column, keep)) for name, column in table.items()}
 
 
 def merge(seq: int, batches: Sequence[Batch]) -> Batch:
