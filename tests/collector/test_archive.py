@@ -17,7 +17,7 @@ from stagelight_collector.history import HistoryError, open_history
 from stagelight_collector.journal import Entry, JournalUnavailable, Signal
 from stagelight_collector.pipeline import decode
 from stagelight_collector.refusals import BLOCK, Refusals
-from stagelight_collector.shelf import DAY_NS, Shelf
+from stagelight_collector.shelf import DAY_NS, Shelf, days
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
@@ -261,17 +261,24 @@ async def test_a_large_request_is_decoded_again_in_a_thread(house: Any) -> None:
     assert threads == [False, True]
 
 
+async def test_one_insert_has_rows_of_few_days(house: Any) -> None:
+    await house.send(*(house.line("x", trace=0, time=day * DAY_NS) for day in range(1, 101)))
+    await house.archive.drain()
+
+    assert [len(days(batch)) for batch in house.memory.batches] == [90, 10]
+
+
 async def test_requests_of_more_days_than_one_insert_may_have_all_go_in(
     make_house: Any, tmp_path: Path
 ) -> None:
     history = await open_history("chdb://", data_dir=tmp_path)
     try:
         async with make_house(history) as house:
-            days = [house.line("x", trace=0, time=(20_000 + day) * DAY_NS) for day in range(120)]
+            lines = [house.line("x", trace=0, time=(20_000 + day) * DAY_NS) for day in range(120)]
             whole = house.line("whole", trace=0, time=20_000 * DAY_NS)
-            for day in days:
-                whole.MergeFrom(day)
-            await house.send(*days, whole)
+            for day in range(120):
+                whole.MergeFrom(house.line("y", trace=0, time=(20_000 + day) * DAY_NS))
+            await house.send(*lines, whole)
             await house.archive.drain()
             status = await history.status()
             assert (house.set_aside, house.journal.entries) == ([], 0)
