@@ -251,35 +251,34 @@ def _table(value: object) -> _Data:
 def _put(data: _Data, keys: list[str], value: object) -> None:
     for key in keys[:-1]:
         inner = data.setdefault(key, {})
-        if not isinstance(inner, dict):
-            inner = data[key] = {}
-        data = _table(inner)
+        data[key] = inner if isinstance(inner, dict) else {}
+        data = _table(data[key])
     data[keys[-1]] = value
 
 
 def _has(data: _Data, keys: tuple[str, ...]) -> bool:
     inner: object = data
     for key in keys:
-        if not isinstance(inner, dict) or key not in inner:
+        if not isinstance(inner, dict) or key not in _table(cast("object", inner)):
             return False
-        inner = _table(inner)[key]
+        inner = _table(cast("object", inner))[key]
     return True
 
 
 def _drop(data: _Data, where: tuple[int | str, ...]) -> None:
     """Take a wrong value out; of a list with a wrong item, the whole list."""
-    keys = _keys(where)
-    for key in keys[:-1]:
+    *tables, last = _keys(where)
+    for key in tables:
         if not isinstance(data.get(key), dict):
             data.pop(key, None)
             return
         data = _table(data[key])
-    data.pop(keys[-1], None)
+    data.pop(last, None)
 
 
 def _keys(where: tuple[int | str, ...]) -> tuple[str, ...]:
     first_number = next((at for at, part in enumerate(where) if isinstance(part, int)), len(where))
-    return tuple(str(part) for part in where[:first_number])
+    return tuple([str(part) for part in where[:first_number]])
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------
@@ -293,7 +292,7 @@ def _explain(item: Any, layers: _Layers) -> str:
         message = item["msg"][:1].lower() + item["msg"][1:]
         return f"{source}: `{name}` = {item['input']!r}: {message}"
     level = Bounds.model_fields if keys[0] == "limits" and len(keys) > 1 else Settings.model_fields
-    nearest = _nearest(keys[-1], level)
+    nearest = _nearest(name.rpartition(".")[2], level)
     return f"{source}: `{name}` is no setting{nearest or '; `stagelight config show` prints them all'}"
 
 

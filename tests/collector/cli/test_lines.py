@@ -48,7 +48,12 @@ def test_only_the_last_column_is_cut_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=60, color_system=None, soft_wrap=True)
-    monkeypatch.setattr(tables, "Console", lambda **_: terminal)
+
+    def made(*, soft_wrap: bool) -> Console:
+        assert soft_wrap
+        return terminal
+
+    monkeypatch.setattr(tables, "Console", made)
     tables.print_table(("Run", "Error"), [("b" * 40, LONG), ("c" * 70, LONG)])
 
     assert isinstance(terminal.file, io.StringIO)
