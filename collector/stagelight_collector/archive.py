@@ -144,7 +144,7 @@ class Archive:
         await stored
 
     def wake(self) -> None:
-        """Look again whether something can go in: call it when `Attribution.held` has changed."""
+        """Look again whether something can go in: call it when less waits for its run (`Attribution.held`)."""
         self._news.set()
 
     @property
@@ -242,8 +242,11 @@ class Archive:
         if kept := self.shelf.get(entry.seq):
             return _Loaded(entry, kept)
         try:
-            large = len(entry.body) > LARGE_BYTES
-            decoded = await asyncio.to_thread(self.decode, entry) if large else self.decode(entry)
+            if len(entry.body) > LARGE_BYTES:
+                decoded = await asyncio.to_thread(self.decode, entry)
+            else:
+                await asyncio.sleep(0)  # many small ones in a row: others get their turn
+                decoded = self.decode(entry)
         except Exception:  # noqa: BLE001 - the pipeline has logged it
             return _Loaded(entry, Batch(seq=entry.seq), sound=False)
         events = self.attribution.settle(decoded.events)

@@ -130,10 +130,10 @@ class Pipeline:
 
     async def expire(self, now: int | None = None) -> None:
         """Let go of events that have waited long enough for their run. Call it about once a second."""
-        held = self.attribution.held
+        waiting = self.attribution.waiting
         found = self.attribution.expire(self.now() if now is None else now)
         self.archive.add(found)
-        if self.attribution.held != held:
+        if self.attribution.waiting != waiting:
             self.archive.wake()
         if found:
             await self._spread(Batch(seq=0, events=[item.event for item in found]))
