@@ -17,7 +17,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-ROUNDS: Final = 7
+ROUNDS: Final = 5
 STEPS: Final = 400
 TARGET: Final = 1.02
 
@@ -94,7 +94,8 @@ async def seconds(**environment: str) -> float:
 async def main() -> None:
     """Measure and print the line."""
     servers = {
-        kind.__name__: await asyncio.start_server(kind, "127.0.0.1", 0) for kind in (slow, garbage, errors)
+        kind.__name__: await asyncio.start_server(kind, "127.0.0.1", 0)
+        for kind in (up, slow, garbage, errors)
     }
     conditions = {
         "disabled": {"OTEL_SDK_DISABLED": "true"},
