@@ -78,9 +78,10 @@ class PortTaken(Exception):
 class PortRefused(Exception):
     """The system does not let this process listen there."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, reason: str) -> None:
         super().__init__(
-            f"listening on port {port} of {host} is not allowed; choose a port above 1023 with --port"
+            f"cannot listen on port {port} of {host} ({reason}); choose a port above 1023 with --port, "
+            "or another loopback address with --host"
         )
         self.port = port
 
@@ -179,15 +180,15 @@ class Collector:
         """Take the port before anything else is opened; connections are accepted when all is ready."""
         host, port = self.settings.host, self.settings.port
         security.check_bind(host)
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM
-        )[0]
-        self._socket = stack.enter_context(socket.socket(family, kind, protocol))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._socket.bind(address)
+            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+            self._socket = stack.enter_context(socket.socket(*found[:3]))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(found[4])
         except OSError as error:
-            raise (PortTaken if error.errno == errno.EADDRINUSE else PortRefused)(host, port) from error
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(host, port) from error
+            raise PortRefused(host, port, error.strerror or str(error)) from error
         port = self._socket.getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

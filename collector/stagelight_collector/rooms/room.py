@@ -11,7 +11,8 @@ from stagelight_collector.rooms.channel import Channel
 
 if TYPE_CHECKING:
     from stagelight.events import Event
-    from stagelight_collector.rooms.state import Change, Run, Step
+    from stagelight_collector.rooms.state import Change, Run
+    from stagelight_collector.rooms.step import Step
 
 
 @dataclass(slots=True)

@@ -10,247 +10,18 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from stagelight.conventions import DROPPED, EventType, RunStatus, StepStatus
-from stagelight.events import Failure
+from stagelight_collector.rooms.registers import Attributes, Earliest, Ending, Progress
+from stagelight_collector.rooms.step import Step
 
 if TYPE_CHECKING:
     from stagelight.events import Event
 
 MAX_STEPS: Final = 10_000
-MAX_ATTEMPTS: Final = 100
 MAX_LOGS: Final = 1_000
-MAX_ATTRIBUTES: Final = 128
 MAX_TRACES: Final = 16
-
-
-@dataclass(slots=True)
-class Earliest:
-    """The non-empty text with the smallest time; equal times are settled by the text."""
-
-    key: tuple[int, str] | None = None
-
-    @property
-    def value(self) -> str:
-        """The text, empty where none was seen."""
-        return self.key[1] if self.key else ""
-
-    def merge(self, time: int, value: str) -> bool:
-        """Take a candidate; return whether the text changed."""
-        if not value or (self.key is not None and (time, value) >= self.key):
-            return False
-        before, self.key = self.value, (time, value)
-        return before != value
-
-
-@dataclass(slots=True)
-class Attributes:
-    """The latest value by key; bounded by leaving out the keys that sort last."""
-
-    values: dict[str, Any] = field(default_factory=dict[str, Any])
-    _keys: dict[str, tuple[int, str]] = field(default_factory=dict[str, "tuple[int, str]"])
-
-    def merge(self, event: Event) -> bool:
-        """Take an event's attributes; return whether any value changed."""
-        changed = False
-        for name, value in event.attributes.items():
-            if len(self.values) >= MAX_ATTRIBUTES and name not in self.values and name > max(self.values):
-                continue
-            key = (event.time, repr(value))
-            if key > self._keys.get(name, (-1, "")):
-                self._keys[name] = key
-                changed |= name not in self.values or self.values[name] != value
-                self.values[name] = value
-        while len(self.values) > MAX_ATTRIBUTES:
-            last = max(self.values)
-            del self.values[last], self._keys[last]
-        return changed
-
-
-@dataclass(slots=True, frozen=True, order=True)
-class Ending:
-    """How something ended; the greatest wins."""
-
-    time: int
-    status: str
-    error_key: tuple[str, str, str] = ("", "", "")
-
-    @property
-    def error(self) -> Failure | None:
-        """The failure, if it was one."""
-        if self.error_key == ("", "", ""):
-            return None
-        return Failure(type=self.error_key[0], message=self.error_key[1], stacktrace=self.error_key[2])
-
-    @classmethod
-    def of(cls, event: Event, status: str) -> Ending:
-        """Read the ending from a terminal event."""
-        error = event.error
-        return cls(
-            event.time, status, (error.type, error.message, error.stacktrace) if error else ("", "", "")
-        )
-
-
-@dataclass(slots=True, frozen=True, order=True)
-class Progress:
-    """How far something has come; the latest wins."""
-
-    time: int
-    current: float
-    total: float | None
-    message: str
-
-    @classmethod
-    def of(cls, event: Event) -> Progress | None:
-        """Read a progress report; None where the event carries only attributes."""
-        if event.current is None and not event.message:
-            return None
-        return cls(event.time, -1.0 if event.current is None else event.current, event.total, event.message)
-
-    def after(self, other: Progress | None) -> bool:
-        """Whether this report replaces another."""
-        return other is None or self.key() > other.key()
-
-    def key(self) -> tuple[int, float, float, str]:
-        """What reports are ordered by."""
-        return (self.time, self.current, -1.0 if self.total is None else self.total, self.message)
-
-
-@dataclass(slots=True, frozen=True, order=True)
-class LogLine:
-    """One line that a run wrote."""
-
-    time: int
-    message: str
-    step_id: str = ""
-    severity: str = ""
-    attributes: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One try of a step."""
-
-    started: int | None = None
-    ending: Ending | None = None
-
-    @property
-    def status(self) -> StepStatus:
-        """Where this attempt is."""
-        if self.ending is not None:
-            return StepStatus(self.ending.status)
-        return StepStatus.PENDING if self.started is None else StepStatus.RUNNING
-
-    def start(self, time: int) -> bool:
-        """Take a time of start; the earliest stays."""
-        if self.started is not None and self.started <= time:
-            return False
-        self.started = time
-        return True
-
-    def end(self, ending: Ending) -> bool:
-        """Take an ending; the greatest stays."""
-        if self.ending is not None and self.ending >= ending:
-            return False
-        self.ending = ending
-        return True
-
-
-_STEP_ENDINGS: Final = {
-    EventType.STEP_COMPLETED: StepStatus.COMPLETED,
-    EventType.STEP_FAILED: StepStatus.FAILED,
-    EventType.STEP_SKIPPED: StepStatus.SKIPPED,
-    EventType.ATTEMPT_FAILED: StepStatus.FAILED,
-}
-_STEP_STARTS: Final = frozenset({EventType.STEP_STARTED, EventType.ATTEMPT_STARTED})
-_WAITS: Final = frozenset({EventType.SLEEP_STARTED, EventType.WAIT_STARTED})
-_WAKES: Final = frozenset({EventType.SLEEP_COMPLETED, EventType.WAIT_COMPLETED, EventType.WAIT_TIMED_OUT})
-
-
-@dataclass(slots=True)
-class Step:
-    """The state of one step."""
-
-    id: str
-    name: Earliest = field(default_factory=Earliest)
-    kind: Earliest = field(default_factory=Earliest)
-    parent: Earliest = field(default_factory=Earliest)
-    child_run: Earliest = field(default_factory=Earliest)
-    attempts: dict[int, Attempt] = field(default_factory=dict[int, Attempt])
-    attributes: Attributes = field(default_factory=Attributes)
-    progress: Progress | None = None
-    slept: int = -1
-    """When it last began to wait."""
-    woke: int = -1
-    """When it last stopped waiting."""
-
-    @property
-    def attempt(self) -> int:
-        """The number of the latest attempt."""
-        return max(self.attempts, default=1)
-
-    @property
-    def last(self) -> Attempt:
-        """The latest attempt."""
-        return self.attempts.get(self.attempt) or Attempt()
-
-    @property
-    def started(self) -> int | None:
-        """When the first attempt started, Unix nanoseconds."""
-        return min((a.started for a in self.attempts.values() if a.started is not None), default=None)
-
-    @property
-    def ended(self) -> int | None:
-        """When the latest attempt ended, Unix nanoseconds."""
-        ending = self.last.ending
-        return ending.time if ending else None
-
-    @property
-    def status(self) -> StepStatus:
-        """Where the step is: where its latest attempt is, or waiting."""
-        status = self.last.status
-        if self.slept > self.woke and status in {StepStatus.RUNNING, StepStatus.PENDING}:
-            return StepStatus.WAITING
-        return status
-
-    def apply(self, event: Event) -> bool:
-        """Take an event about this step; return whether anything changed."""
-        changed = self.name.merge(event.time, event.step_name)
-        changed |= self.kind.merge(event.time, event.step_kind)
-        changed |= self.parent.merge(event.time, event.parent_step_id)
-        changed |= self.child_run.merge(event.time, event.child_run_id)
-        if event.type is not EventType.LOG:
-            changed |= self.attributes.merge(event)
-        changed |= self._apply_attempt(event)
-        changed |= self._apply_wait(event)
-        if event.type is EventType.PROGRESS:
-            report = Progress.of(event)
-            if report is not None and report.after(self.progress):
-                self.progress, changed = report, True
-        return changed
-
-    def _apply_attempt(self, event: Event) -> bool:
-        status = _STEP_ENDINGS.get(event.type)
-        if event.type not in _STEP_STARTS and status is None:
-            return False
-        number = max(1, event.attempt)
-        if len(self.attempts) >= MAX_ATTEMPTS and number not in self.attempts:
-            if number < min(self.attempts):
-                return False
-            del self.attempts[min(self.attempts)]
-        attempt = self.attempts.setdefault(number, Attempt())
-        return attempt.start(event.time) if status is None else attempt.end(Ending.of(event, status.value))
-
-    def _apply_wait(self, event: Event) -> bool:
-        if event.type in _WAITS and event.time > self.slept:
-            self.slept = event.time
-            return True
-        if event.type in _WAKES and event.time > self.woke:
-            self.woke = event.time
-            return True
-        return False
-
 
 _ACTIVE: Final = frozenset({StepStatus.RUNNING, StepStatus.WAITING})
 _MANY: Final = 32
@@ -268,6 +39,17 @@ _PHASES: Final = {
     EventType.RUN_WAITING: (4, RunStatus.WAITING),
     EventType.RUN_PAUSED: (5, RunStatus.PAUSED),
 }
+
+
+@dataclass(slots=True, frozen=True, order=True)
+class LogLine:
+    """One line that a run wrote."""
+
+    time: int
+    message: str
+    step_id: str = ""
+    severity: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)

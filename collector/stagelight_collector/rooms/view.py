@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stagelight.events import Failure
-    from stagelight_collector.rooms.state import Attempt, LogLine, Progress, Run, Step
+    from stagelight_collector.rooms.registers import Progress
+    from stagelight_collector.rooms.state import LogLine, Run
+    from stagelight_collector.rooms.step import Attempt, Step
 
 
 def ms(time: int | None) -> float | None:

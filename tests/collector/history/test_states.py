@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from stagelight.conventions import EventType, RunStatus, StepStatus
 from stagelight.events import Event, Failure
-from stagelight_collector.rooms.state import Run, Step
+from stagelight_collector.rooms.state import Run
+from stagelight_collector.rooms.step import Step
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
