@@ -16,6 +16,7 @@ from stagelight.conventions import (
     EVENT_NAME_PREFIX,
     PROGRESS_CURRENT,
     PROGRESS_TOTAL,
+    RUN_ID,
     STEP_ID,
     EventType,
 )
@@ -119,12 +120,12 @@ class Records:
             line.severity,
         )
 
-    def heartbeat(self, dropped: int, resource: Resource) -> ReadableLogRecord:
-        """Return the record that confesses what was dropped; it belongs to no run."""
+    def heartbeat(self, dropped: int, resource: Resource, run_id: str = "") -> ReadableLogRecord:
+        """Return the record that confesses what was dropped, to a run that is being seen."""
         record = LogRecord(
             timestamp=time_ns(),
             context=Context({"": None}),
-            attributes={DROPPED: dropped},
+            attributes={DROPPED: dropped, RUN_ID: run_id} if run_id else {DROPPED: dropped},
             event_name=EVENT_NAME_PREFIX + EventType.HEARTBEAT.value,
         )
         return ReadableLogRecord(record, self._quick(resource), self._instrumentation_scope)

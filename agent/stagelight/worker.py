@@ -13,6 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
 
+from stagelight.conventions import RUN_ID
 from stagelight.exporter import DELIVERED, Outcome, Verdict
 from stagelight.guard import LOGGER, report
 from stagelight.lines import Line
@@ -282,8 +283,9 @@ class Worker:
         first = batch[0]
         owner = first.scope if isinstance(first, Line) else first
         span: Any = owner.span if isinstance(owner, Scope) else owner
+        run_id = str((span.attributes or {}).get(RUN_ID, ""))
         self._backlog.lend(1)
-        self._send(self._channels.logs, [self._records.heartbeat(dropped, span.resource)])
+        self._send(self._channels.logs, [self._records.heartbeat(dropped, span.resource, run_id)])
 
     def _say(self, topic: str, text: str, *values: object) -> None:
         if topic not in self._said:

@@ -104,6 +104,21 @@ class Health(MetricsCollector):
             ("stagelight_history_retries", "Inserts that were tried again.", self.archive.retries),
             ("stagelight_history_refused", "Requests that were set aside.", self.archive.refused),
             (
+                "stagelight_history_refused_dropped",
+                "Of those, not even kept aside.",
+                self.archive.refused_dropped,
+            ),
+            (
+                "stagelight_history_turned_away",
+                "Published events that history refused.",
+                self.archive.turned_away,
+            ),
+            (
+                "stagelight_pipeline_faults",
+                "Requests that failed on their way to the rooms.",
+                self.pipeline.faults,
+            ),
+            (
                 "stagelight_undecodable",
                 "Journal entries that could not be decoded.",
                 self.pipeline.undecodable,

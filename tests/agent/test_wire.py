@@ -190,7 +190,9 @@ def test_a_full_queue_drops_lines_first_and_confesses_when_the_collector_listens
     assert stagelight.flush(20)
     sink.wait_for(lambda: bool(sink.events("heartbeat")))
     assert sorted(sink.names()) == ["s"] * 8 + ["w"]
-    assert attributes(sink.events("heartbeat")[-1])["workflow.agent.dropped"] == stagelight.stats().dropped
+    told = attributes(sink.events("heartbeat")[-1])
+    assert told["workflow.agent.dropped"] == stagelight.stats().dropped
+    assert told["workflow.run.id"]
     assert stagelight.stats().dropped_by_reason.keys() == {"queue_full"}
     assert sum("queue is full" in record.getMessage() for record in caplog.records) == 1
 

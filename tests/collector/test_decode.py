@@ -315,3 +315,12 @@ def test_a_runs_own_span_ends_it(attributes: dict[str, Any], parent: bytes) -> N
     events = decode_traces(spans(span(attributes, parent_span_id=parent)), 0).events
 
     assert kinds(events) == ["run_started", "run_completed"]
+
+
+def test_what_an_agent_dropped_is_told_to_its_run() -> None:
+    record = LogRecord(
+        event_name="workflow.heartbeat", time_unix_nano=1, attributes=pairs({c.RUN_ID: "r", c.DROPPED: 7})
+    )
+    (event,) = decode_logs(logs(record), 0).events
+
+    assert (event.type, event.run_id, event.attributes) == (EventType.HEARTBEAT, "r", {c.DROPPED: 7})
