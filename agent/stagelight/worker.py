@@ -283,7 +283,8 @@ class Worker:
         first = batch[0]
         owner = first.scope if isinstance(first, Line) else first
         span: Any = owner.span if isinstance(owner, Scope) else owner
-        run_id = str((span.attributes or {}).get(RUN_ID, ""))
+        attributes: Any = span.attributes or {}
+        run_id = str(attributes.get(RUN_ID, ""))
         self._backlog.lend(1)
         self._send(self._channels.logs, [self._records.heartbeat(dropped, span.resource, run_id)])
 

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from stagelight.conventions import EventType, RunStatus, StepStatus
 from stagelight.events import Event, Failure
 from stagelight_collector.rooms.state import Run
-from stagelight_collector.rooms.step import Step
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stagelight_collector.history import History
+    from stagelight_collector.rooms.step import Step
 
 Ask: TypeAlias = "Callable[..., Sequence[Sequence[Any]]]"
 _ids = itertools.count()
