@@ -1,8 +1,8 @@
 """Which rows of a batch history has already: asked when a batch may have gone in, in part or in whole, before a crash.
 
-The engine's own deduplication cannot answer that: its log of tokens and its parts are written one after the other, and
-a process killed in between leaves rows without their token (seen with chdb 26.9: a batch doubled within 25 kills under
-load). What is in the table is the truth, so the rows are compared with it by their keys.
+The engine's own deduplication is not relied upon for that: its log of tokens and its parts are two files, and a process
+may be killed between them. (With tokens alone one batch was once found doubled after kills under load; why was not
+isolated.) What is in the table is the truth, so the rows are compared with it by their keys.
 """
 
 from __future__ import annotations
