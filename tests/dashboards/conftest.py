@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 import build_ui
 
@@ -16,11 +14,9 @@ from .fake_collector import FakeCollector
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from playwright.async_api import Browser, ConsoleMessage, Page
+
 DASHBOARDS: Final = Path(__file__).parents[2] / "dashboards"
-CHROMIUM_ARGUMENTS: Final = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -42,18 +38,6 @@ async def collector(built_page: Path) -> AsyncIterator[FakeCollector]:  # noqa: 
     await collector.start()
     yield collector
     await collector.stop()
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no `chromium` on this machine")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
