@@ -50,6 +50,17 @@ class CollectorProcess:
         """Ask it to stop; return its exit code."""
         return await self._end(signal.SIGTERM)
 
+    async def insert_under_way(self) -> None:
+        """Return when history has just taken rows of a batch; the journal has not let go of it yet, as a rule."""
+        before = await asyncio.to_thread(self._parts)
+        while await asyncio.to_thread(self._parts) <= before:
+            pass
+
+    def _parts(self) -> set[str]:
+        """Return the parts of tables that inserts, not merges, have left in the embedded history."""
+        found = (self.data_dir / "history" / "store").glob("*/*/*_0")
+        return {str(part) for part in found if not part.name.startswith("tmp")}
+
     async def _end(self, number: int) -> int:
         assert self.process is not None
         self.ready.clear()
