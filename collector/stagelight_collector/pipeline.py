@@ -95,11 +95,15 @@ class Pipeline:
         """Hand events that are durable elsewhere to every sink; return when history has them.
 
         Raises:
+            ValueError: An event has no run id; none of them was taken.
             HistoryError: History refuses them for good.
             ArchiveStopped: The collector is going down.
         """
-        await self._spread(Batch(seq=0, events=events))
-        await self.archive.store(events)
+        if any(not event.run_id for event in events):
+            raise ValueError("an event without a run id belongs to no room; give each event its `run_id`")
+        with self.hub.awaiting_history({event.run_id for event in events}):
+            await self._spread(Batch(seq=0, events=events))
+            await self.archive.store(events)
 
     async def replay(self) -> int:
         """Decode again what the journal holds from before a restart. Return the number of entries.
@@ -136,7 +140,8 @@ class Pipeline:
         if self.attribution.waiting != waiting:
             self.archive.wake()
         if found:
-            await self._spread(Batch(seq=0, events=[item.event for item in found]))
+            latest = max(item.seq for item in found)
+            await self._spread(Batch(seq=latest, events=[item.event for item in found]))
 
     async def _handle(self, entry: Entry, request: Request | None, now: int) -> None:
         """Decode an entry and hand it over; whatever goes wrong with it, the next one goes on."""
@@ -175,4 +180,4 @@ class Pipeline:
     async def _spread(self, batch: Batch) -> None:
         for runner in self.sinks:
             runner.offer(batch)
-        await self.hub.write(batch.events)
+        await self.hub.write(batch.events, batch.seq)

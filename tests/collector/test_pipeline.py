@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
+
+from stagelight.conventions import EventType
+from stagelight.events import Event
 from stagelight_collector.attribution import PATIENCE_NS, Attribution
 from stagelight_collector.journal import Signal
-
-if TYPE_CHECKING:
-    import pytest
 
 
 class Breaking:
@@ -87,6 +88,49 @@ async def test_a_restart_finds_runs_as_they_were_found_then(house: Any) -> None:
         (f"{2:032x}", "step_started"),
         ("late", "run_started"),
     ]
+
+
+async def test_a_room_stays_until_history_has_what_the_pipeline_gave_it(house: Any) -> None:
+    hub = house.pipeline.hub
+    hub.limits.rooms, hub.kept = 1, lambda: house.journal.committed
+    async with house.running("pipeline"):
+        await house.send(house.started("a"))
+        await house.send(house.started("b", trace=2))
+        assert list(hub.rooms) == ["a", "b"]
+        async with house.running("archive"):
+            house.archive.wake()
+            await house.until_archived()
+        await house.send(house.started("c", trace=3))
+
+    assert list(hub.rooms) == ["c"]
+    assert hub.counters.evicted_early == 0
+
+
+async def test_published_events_keep_their_room_until_history_has_them(house: Any) -> None:
+    hub = house.pipeline.hub
+    hub.limits.rooms = 1
+    publishing = asyncio.ensure_future(house.pipeline.publish([_begun("a")]))
+    await house.until(lambda: "a" in hub.rooms)
+    hub.take(_begun("b"))
+    assert list(hub.rooms) == ["a", "b"]
+
+    async with house.running("archive"), asyncio.timeout(10):
+        await publishing
+    hub.take(_begun("c"))
+
+    assert list(hub.rooms) == ["c"]
+    assert house.memory.events == [("a", "run_started")]
+
+
+async def test_a_published_event_without_a_run_is_refused_with_the_remedy(house: Any) -> None:
+    with pytest.raises(ValueError, match="give each event its `run_id`"):
+        await house.pipeline.publish([_begun("a"), _begun("")])
+
+    assert list(house.pipeline.hub.rooms) == []
+
+
+def _begun(run_id: str) -> Event:
+    return Event(type=EventType.RUN_STARTED, run_id=run_id, time=1)
 
 
 async def test_a_plan_from_before_a_crash_waits_until_the_rooms_have_it(make_house: Any) -> None:

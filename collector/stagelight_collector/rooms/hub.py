@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,6 +106,8 @@ class Hub:
     viewers: set[Viewer] = field(default_factory=set[Viewer])
     closing: bool = False
     lobby: Lobby = field(init=False)
+    _unkept: Counter[str] = field(default_factory=Counter[str])
+    """Runs of which history is being told outside the journal."""
     _dirty: dict[str, None] = field(default_factory=dict[str, None])
     _cold: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
     _ended: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
@@ -143,6 +145,19 @@ class Hub:
             room.channel.skip(self.seq)
         if change.run and event.type in _LOUD:
             self._list(room)
+
+    @contextmanager
+    def awaiting_history(self, run_ids: Iterable[str]) -> Generator[None]:
+        """Keep the rooms of these runs in memory while their events go into history without the journal."""
+        ids = list(run_ids)
+        self._unkept.update(ids)
+        try:
+            yield
+        finally:
+            self._unkept.subtract(ids)
+            for run_id in ids:
+                if not self._unkept[run_id]:
+                    del self._unkept[run_id]
 
     def _apply(self, room: Room, event: Event) -> Change:
         steps = len(room.run.steps)
@@ -354,20 +369,27 @@ class Hub:
             kept = self.kept()
             victim = self._victim(kept)
             if victim is None and len(self.rooms) >= 2 * self.limits.rooms:
-                victim = self._victim(2**63)
+                victim = self._victim(None)
             if victim is None:
                 return
-            self.counters.evicted_early += victim.seq > kept
+            self.counters.evicted_early += not self._is_kept(victim, kept)
             self._let_go(victim)
 
-    def _victim(self, kept: int) -> Room | None:
-        """Return a room that nobody needs: an ended one if there is one, and the longest untouched."""
+    def _victim(self, kept: int | None) -> Room | None:
+        """Return a room that nobody needs: an ended one if there is one, and the longest untouched.
+
+        `kept`: up to which batch history has everything; None to let go of what history does not have, too.
+        """
         for order in (self._ended, self.rooms):
             for run_id, _ in zip(order, range(CANDIDATES), strict=False):
                 room = self.rooms[run_id]
-                if not room.channel.viewers and not room.pins and room.seq <= kept:
+                needed = room.channel.viewers or room.pins
+                if not needed and (kept is None or self._is_kept(room, kept)):
                     return room
         return None
+
+    def _is_kept(self, room: Room, kept: int) -> bool:
+        return room.seq <= kept and room.run.id not in self._unkept
 
     def _let_go(self, room: Room) -> None:
         run_id = room.run.id
