@@ -69,7 +69,11 @@ class Plugins:
         self._manager.add_hookspecs(hookspecs.Hooks)
         self._infos: dict[str, PluginInfo] = {}
         self._blocked = frozenset(block)
-        self._installed = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+        self._installed: dict[str, importlib.metadata.EntryPoint] = {}
+        self._rivals: dict[str, set[str]] = {}
+        for entry in importlib.metadata.entry_points(group=GROUP):
+            self._installed.setdefault(entry.name, entry)
+            self._rivals.setdefault(entry.name, set()).add(_info(entry.name, "", entry).distribution)
         for name, plugin in core:
             with self._leaving_out(_info(name, "core")):
                 self._register(name, plugin, _info(name, "core"))
@@ -120,9 +124,12 @@ class Plugins:
         entry = self._installed.get(name)
         if entry is None:
             raise UnknownPlugin(name, sorted(self._installed))
+        if len(self._rivals[name]) > 1:
+            rivals = " and ".join(sorted(self._rivals[name]))
+            raise BrokenPlugin(name, f"{rivals} both provide it, so uninstall one of them")
         try:
             plugin = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BrokenPlugin(name, f"{type(error).__name__}: {error}") from error
         self._register(name, plugin, _info(name, "third-party", entry))
 

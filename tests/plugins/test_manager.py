@@ -68,6 +68,24 @@ def test_a_name_that_is_not_installed_is_refused_with_the_remedy() -> None:
         Plugins(load=["nobody"])
 
 
+def test_a_name_that_two_packages_provide_is_refused(installed: str, tmp_path: Path) -> None:
+    rival = tmp_path / "rival-3.dist-info"
+    rival.mkdir()
+    (rival / "METADATA").write_text("Metadata-Version: 2.1\nName: rival\nVersion: 3\n")
+    (rival / "entry_points.txt").write_text(f"[stagelight]\n{installed} = canary_plugin\n")
+
+    with pytest.raises(BrokenPlugin, match=r"'canary' .* canary and rival both provide it, so uninstall one"):
+        Plugins(load=[installed])
+    assert not (tmp_path / "imported").exists()
+
+
+def test_a_plugin_that_exits_when_it_is_imported_is_named(installed: str, tmp_path: Path) -> None:
+    (tmp_path / "canary_plugin.py").write_text("import sys\nsys.exit(3)\n")
+
+    with pytest.raises(BrokenPlugin, match=r"'canary' cannot be used: SystemExit: 3"):
+        Plugins(load=[installed])
+
+
 def test_a_misspelt_hook_is_refused() -> None:
     @hookimpl
     def register_page(collector: Any) -> list[str]:
