@@ -107,17 +107,6 @@ class History(Protocol):
         """Return the workflows of the latest runs (at most 100,000, heard of since then), the latest started first."""
         ...
 
-    async def unfinished_runs(self, limit: int, since: int = 0) -> list[RunRecord]:
-        """Return runs that have not ended and were heard of since then, the latest heard of first.
-
-        Looks at the latest 100,000 runs heard of; so do `workflows` and `trace_runs`.
-        """
-        ...
-
-    async def recent_run_ids(self, limit: int) -> list[str]:
-        """Return the runs that were heard of last, to ten seconds, the latest first."""
-        ...
-
     async def trace_runs(self, since: int, limit: int) -> dict[str, str]:
         """Return the run of each trace that was heard of since then, the latest last; child runs are left out."""
         ...

@@ -65,17 +65,6 @@ LIMIT {limit:UInt32}
 """,
 )
 
-UNFINISHED: Final = _query(
-    _RUNS,
-    "WHERE",
-    _IN_PERIODS,
-    """
-AND Status NOT IN ('completed', 'failed', 'terminated') AND LastNs >= {since:Int64}
-ORDER BY LastNs DESC, RunId DESC
-LIMIT {limit:UInt32}
-""",
-)
-
 RUN: Final = _query(
     _RUNS,
     "WHERE RunId = {run_id:String}",
@@ -83,10 +72,6 @@ RUN: Final = _query(
 
 STEP_COUNTS: Final = """
 SELECT RunId, Status, count() FROM stagelight_steps WHERE RunId IN {run_ids:Array(String)} GROUP BY RunId, Status
-"""
-
-RECENT: Final = """
-SELECT RunId FROM stagelight_run_periods ORDER BY Period DESC, RunId DESC LIMIT 1 BY RunId LIMIT {limit:UInt32}
 """
 
 WORKFLOWS: Final = _query(

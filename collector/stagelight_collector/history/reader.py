@@ -200,17 +200,6 @@ def run(handle: Handle, run_id: str) -> RunRecord | None:
     return _with_steps(handle, found)[0] if found else None
 
 
-def unfinished_runs(handle: Handle, limit: int, since: int) -> list[RunRecord]:
-    """Return runs that have not ended, the latest heard of first."""
-    rows = ask(handle, queries.UNFINISHED, **_latest(handle, since), since=since, limit=_capped(limit))
-    return _with_steps(handle, [_run_record(row) for row in rows])
-
-
-def recent_run_ids(handle: Handle, limit: int) -> list[str]:
-    """Return the runs that were heard of last, to ten seconds."""
-    return [row[0] for row in ask(handle, queries.RECENT, limit=_capped(limit))]
-
-
 def workflows(handle: Handle, since: int) -> list[WorkflowRecord]:
     """Return the workflows of the latest runs, the latest started first."""
     rows = ask(handle, queries.WORKFLOWS, **_latest(handle, since), limit=1_000)

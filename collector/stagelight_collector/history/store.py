@@ -82,14 +82,6 @@ class ClickHouseHistory:
         """See `History.workflows`."""
         return await self._read.call(lambda handle: reader.workflows(handle, since))
 
-    async def unfinished_runs(self, limit: int, since: int = 0) -> list[RunRecord]:
-        """See `History.unfinished_runs`."""
-        return await self._read.call(lambda handle: reader.unfinished_runs(handle, limit, since))
-
-    async def recent_run_ids(self, limit: int) -> list[str]:
-        """See `History.recent_run_ids`."""
-        return await self._read.call(lambda handle: reader.recent_run_ids(handle, limit))
-
     async def trace_runs(self, since: int, limit: int) -> dict[str, str]:
         """See `History.trace_runs`."""
         return await self._read.call(lambda handle: reader.trace_runs(handle, since, limit))

@@ -11,9 +11,7 @@ from stagelight.events import Event, Failure
 from stagelight_collector.history import BadCursor, RunFilter, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stagelight_collector.history import History, RunRecord
+    from stagelight_collector.history import History
 
 SECOND = 1_000_000_000
 NOW = 1_764_000_000 * SECOND
@@ -204,22 +202,6 @@ async def test_a_record_counts_the_steps_by_status(history: History, put: Put) -
 # --- after a restart ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("some")
-async def test_unfinished_runs_come_latest_heard_of_first(history: History) -> None:
-    def ids(runs: Sequence[RunRecord]) -> list[str]:
-        return [run.id for run in runs]
-
-    assert ids(await history.unfinished_runs(10)) == ["R4", "r3"]
-    assert ids(await history.unfinished_runs(1)) == ["R4"]
-    assert ids(await history.unfinished_runs(10, NOW + 7 * SECOND)) == ["R4"]
-
-
-async def test_recent_runs_come_once_each(history: History, put: Put) -> None:
-    await put(started("a", 0), started("b", 20), started("c", 40), ended("a", 60))
-    assert await history.recent_run_ids(10) == ["a", "c", "b"]
-    assert await history.recent_run_ids(2) == ["a", "c"]
-
-
 async def test_workflows_are_counted(history: History, put: Put) -> None:
     await put(
         started("a", 0),
@@ -244,12 +226,7 @@ async def test_a_trace_leads_to_its_run_and_not_to_a_child(history: History, put
 
 async def test_questions_to_an_empty_history_have_empty_answers(history: History) -> None:
     assert await listed(history) == []
-    assert (await history.workflows(), await history.unfinished_runs(5), await history.trace_runs(0, 5)) == (
-        [],
-        [],
-        {},
-    )
-    assert await history.recent_run_ids(5) == []
+    assert (await history.workflows(), await history.trace_runs(0, 5)) == ([], {})
     status = await history.status()
     assert status.oldest is None
 
