@@ -1,4 +1,9 @@
-"""The agent's errors. None of them ever reaches the host program; they say what is wrong in the log."""
+"""The agent's errors. None of them ever reaches the host program; they say what is wrong in the log.
+
+StagelightError
+├── MissingExporterError
+└── UnusableProviderError
+"""
 
 from __future__ import annotations
 

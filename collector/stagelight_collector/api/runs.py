@@ -75,13 +75,10 @@ class RunsApi:
         return reply({"runs": shown, "next_cursor": cursor})
 
     def _in_memory(self) -> Iterator[dict[str, Any]]:
-        """Yield the runs of the lobby as they are now, of which memory knows all."""
-        for run in self.hub.lobby.runs():
-            room = self.hub.rooms.get(run["id"])
-            if room is None:
-                yield run
-            elif room.whole:
-                yield view.run_view(room.run)
+        """Yield the runs of which memory knows all, as they are now, and what the lobby remembers of others."""
+        rooms = self.hub.rooms
+        yield from (view.run_view(room.run) for room in rooms.values() if room.whole)
+        yield from (run for run in self.hub.lobby.runs() if run["id"] not in rooms)
 
     async def show(self, request: web.Request) -> web.Response:
         """Return a run with its steps and log lines."""
