@@ -51,10 +51,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562)."""
-    import importlib  # noqa: PLC0415 - importing stagelight must cost nothing
+    import importlib  # importing stagelight must cost nothing
 
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - as above
+        from importlib.metadata import version
 
         value: object = version("stagelight")
     elif name in _HOMES:

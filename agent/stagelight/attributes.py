@@ -37,7 +37,7 @@ class _BoundedRepr(reprlib.Repr):
         del level
         try:
             return repr(x)[: self.maxother]
-        except Exception as fault:  # noqa: BLE001 - a hostile __repr__ may raise whatever it likes
+        except Exception as fault:  # a hostile __repr__ may raise whatever it likes
             report("attribute conversion", fault)
             return f"<{type(x).__name__} that cannot be shown>"
 
@@ -76,7 +76,7 @@ def describe(value: object) -> str:
     """Return a bounded `repr` of anything; of an object that refuses, its type."""
     try:
         return bounded_text(_BOUNDED.repr(value))
-    except Exception as fault:  # noqa: BLE001 - a hostile __repr__ may raise whatever it likes
+    except Exception as fault:  # a hostile __repr__ may raise whatever it likes
         report("attribute conversion", fault)
         return f"<{type(value).__name__} that cannot be shown>"
 

@@ -44,7 +44,7 @@ class StagelightConfigurator(_configuration._OTelSDKConfigurator):  # noqa: SLF0
         with guard("configurator"):
             runtime.configure()
         with guard("program"):
-            from stagelight import program  # noqa: PLC0415 - only here is the whole program ours to watch
+            from stagelight import program  # only here is the whole program ours to watch
 
             program.watch()
         with guard("sitecustomize"):

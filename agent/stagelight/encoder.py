@@ -146,7 +146,7 @@ class Encoder(Generic[R]):
                 messages = resources.setdefault(of_resource, {}).setdefault(of_scope, [])
             try:
                 message = self._simple(record)
-            except Exception:  # noqa: BLE001 - whatever is odd about it, the official encoder has the last word
+            except Exception:  # whatever is odd about it, the official encoder has the last word
                 message = self._official(record)[2]
             messages.append(_nested(b"\x12", message))
         return b"".join(_nested(b"\x0a", _resource(head, scopes)) for head, scopes in resources.items())

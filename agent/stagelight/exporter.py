@@ -130,7 +130,7 @@ class SingleRequest:
     def _refused(self, result: Any) -> int:
         try:
             return self._rejected(result.content())
-        except Exception:  # noqa: BLE001 - a 200 with a body nobody understands is a 200
+        except Exception:  # a 200 with a body nobody understands is a 200
             return 0
 
     def is_connection_error(self, exception: Exception | None) -> bool:
@@ -204,7 +204,7 @@ class HttpChannel(Generic[T]):
         """Do what the official `export` does, its metrics included, but for the encoder."""
         try:
             body = self._encode(batch)
-        except Exception as error:  # noqa: BLE001 - what cannot be encoded is told from what cannot be sent
+        except Exception as error:  # what cannot be encoded is told from what cannot be sent
             result.error = error
             return
         if 0 < self._exporter._max_request_size < len(body):  # noqa: SLF001 - as above
@@ -313,7 +313,7 @@ def _import_early() -> None:
 
 
 def _http(signal: str, endpoint: str | None, headers: Mapping[str, str] | None) -> Any:
-    from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415 - only when it is asked for
+    from opentelemetry.exporter.otlp.proto.http import Compression  # only when it is asked for
 
     _import_early()
     if endpoint is None and not _setting(signal, "ENDPOINT"):
@@ -326,10 +326,10 @@ def _http(signal: str, endpoint: str | None, headers: Mapping[str, str] | None) 
         "compression": Compression.Gzip if compress else None,
     }
     if signal == "traces":
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - as above
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         return HttpChannel(OTLPSpanExporter(**options), encoder.spans().encode, _rejected_spans)  # type: ignore[arg-type]  # overloads
-    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter  # noqa: PLC0415 - as above
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
     return HttpChannel(OTLPLogExporter(**options), encoder.logs().encode, _rejected_records)  # type: ignore[arg-type]  # overloads
 
@@ -349,7 +349,7 @@ def _grpc(signal: str, endpoint: str | None, headers: Mapping[str, str] | None) 
 
 
 def _rejected_spans(body: bytes) -> int:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415 - loaded by the exporter
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # loaded by the exporter
         ExportTraceServiceResponse,
     )
 
@@ -357,7 +357,7 @@ def _rejected_spans(body: bytes) -> int:
 
 
 def _rejected_records(body: bytes) -> int:
-    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (  # noqa: PLC0415 - loaded by the exporter
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (  # loaded by the exporter
         ExportLogsServiceResponse,
     )
 

@@ -45,7 +45,7 @@ def report(place: str, fault: BaseException) -> None:
                 type(fault).__name__,
                 exc_info=LOGGER.isEnabledFor(logging.DEBUG),
             )
-    except Exception:  # noqa: BLE001, S110 - the last line of defence has nobody left to tell
+    except Exception:  # noqa: S110 - the last line of defence has nobody left to tell
         pass
 
 
@@ -57,7 +57,7 @@ def say_once(topic: str, text: str, *values: object) -> None:
                 return
             _said.add(topic)
         LOGGER.warning(f"stagelight: {text}", *values)  # noqa: G004 - the text is a constant of ours
-    except Exception:  # noqa: BLE001, S110 - as above
+    except Exception:  # noqa: S110 - as above
         pass
 
 
@@ -112,7 +112,7 @@ def guarded(place: str, default: D) -> Callable[[Callable[P, R]], Callable[P, R 
         def contained(*args: P.args, **kwargs: P.kwargs) -> R | D:
             try:
                 return function(*args, **kwargs)
-            except Exception as fault:  # noqa: BLE001 - containing is the point
+            except Exception as fault:  # containing is the point
                 report(place, fault)
                 return default
 

@@ -59,7 +59,7 @@ def finite(name: str, value: object) -> float | None:
         number = float(value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # whatever has __float__
         if isfinite(number) and not isinstance(value, (str, bytes, bytearray)):
             return number
-    except Exception:  # noqa: BLE001, S110 - the value's own __float__ may raise anything
+    except Exception:  # noqa: S110 - the value's own __float__ may raise anything
         pass
     say_once(
         f"progress {name}",

@@ -70,7 +70,7 @@ class Processor(SpanProcessor):
             self._backlog.add(item)
             if self._worker.idle:
                 self._worker.wake()
-        except Exception as fault:  # noqa: BLE001 - this runs on the app's threads
+        except Exception as fault:  # this runs on the app's threads
             report("queue", fault)
 
     def started(self, scope: Scope) -> None:
@@ -95,7 +95,7 @@ class Processor(SpanProcessor):
                     key: inherited[key] for key in (RUN_ID, PARENT_STEP_ID) if key in inherited
                 }
                 span.set_attributes(stamps)
-        except Exception as fault:  # noqa: BLE001 - this runs on the app's threads
+        except Exception as fault:  # this runs on the app's threads
             report("span start", fault)
 
     def on_end(self, span: ReadableSpan) -> None:

@@ -90,7 +90,7 @@ class WorkflowOpener:
             using = runtime.active or runtime.use()
             if using is not None:
                 return self._begin(using, name, arguments, keywords)
-        except Exception as fault:  # noqa: BLE001 - the host goes on unrecorded
+        except Exception as fault:  # the host goes on unrecorded
             report("workflow", fault)
         return Run(name)
 
@@ -129,7 +129,7 @@ class WorkflowOpener:
         try:
             chosen = self._run_id(*arguments, **keywords) if callable(self._run_id) else self._run_id
             return name_text(chosen) if chosen else ""
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything; the run is worth more than its id
+        except Exception as error:  # the user's code may raise anything; the run is worth more than its id
             text = "run_id= of workflow %s raised %s; a random id is used"
             say_once(f"run_id {name}", text, name, type(error).__name__)
             return ""
@@ -193,7 +193,7 @@ class StepOpener:
             using = runtime.active or runtime.use()
             if using is not None:
                 return self._begin(using, name, arguments, keywords)
-        except Exception as fault:  # noqa: BLE001 - the host goes on unrecorded
+        except Exception as fault:  # the host goes on unrecorded
             report("step", fault)
         return _inert(name)
 

@@ -110,7 +110,7 @@ def _set_up(
             return
         try:
             active = _runtime(tracer_provider or _provider(service_name), builder(endpoint, headers))
-        except Exception as error:  # noqa: BLE001 - the program goes on without recording
+        except Exception as error:  # the program goes on without recording
             report("set-up", error)
             LOGGER.error("stagelight records nothing: %s", error)
             return

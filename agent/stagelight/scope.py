@@ -161,12 +161,12 @@ class Scope:
             if error is not None:
                 self._fail(error)
             self._settle(error, arguments, keywords)
-        except Exception as fault:  # noqa: BLE001 - the host's own outcome matters, not ours
+        except Exception as fault:  # the host's own outcome matters, not ours
             report("end", fault)
         try:
             self.attempts = None
             self.span.end()
-        except Exception as fault:  # noqa: BLE001 - as above
+        except Exception as fault:
             report("span end", fault)
 
     def _settle(
@@ -254,7 +254,7 @@ def qualified_name(kind: type) -> str:
 def _message(error: BaseException) -> str:
     try:
         return bounded_text(str(error))
-    except Exception as fault:  # noqa: BLE001 - an exception's __str__ is the user's code
+    except Exception as fault:  # an exception's __str__ is the user's code
         report("exception message", fault)
         return ""
 
@@ -264,6 +264,6 @@ def _stacktrace(error: BaseException) -> str:
         return bounded_text(
             "".join(TracebackException.from_exception(error, limit=-_MOST_FRAMES, compact=True).format())
         )
-    except Exception as fault:  # noqa: BLE001 - as above, and the source may be unreadable
+    except Exception as fault:  # as above, and the source may be unreadable
         report("stack trace", fault)
         return ""

@@ -217,14 +217,14 @@ def _located(node: Any, at: ast.stmt) -> Any:
 
 def as_step(function: Any) -> Any:
     """Make a function of the script a step."""
-    from stagelight.instrumentation.functions import decorator  # noqa: PLC0415 - only scripts with patterns need it
+    from stagelight.instrumentation.functions import decorator  # only scripts with patterns need it
 
     return decorator(is_workflow=False)(function)
 
 
 def as_workflow(function: Any) -> Any:
     """Make a function of the script a workflow."""
-    from stagelight.instrumentation.functions import decorator  # noqa: PLC0415 - as above
+    from stagelight.instrumentation.functions import decorator
 
     return decorator(is_workflow=True)(function)
 
@@ -240,7 +240,7 @@ def told() -> None:
     try:
         if error is not None:
             _tell(error)
-    except Exception as fault:  # noqa: BLE001 - the script's own error is on its way
+    except Exception as fault:  # the script's own error is on its way
         report("script", fault)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def stagelight_recorder() -> Iterator[Recorder]:
     """Record every run of the test in memory; what was set up before is back afterwards."""
-    from stagelight.recorder import recording  # noqa: PLC0415 - importing this module must cost nothing
+    from stagelight.recorder import recording  # importing this module must cost nothing
 
     with recording() as recorder:
         yield recorder

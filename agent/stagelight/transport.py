@@ -88,7 +88,7 @@ class PlainTransport:
         del url
         try:
             return self._exchange(method, headers, data, monotonic() + timeout, timeout)
-        except Exception as error:  # noqa: BLE001 - told to whoever asked, as the official transports do
+        except Exception as error:  # told to whoever asked, as the official transports do
             self._connection.close()
             return Result(error=error)
 

@@ -157,7 +157,7 @@ class Worker:
             self._turn()
             if self._backlog.overflowed:
                 self._say("full", "the queue is full, so records are dropped; stagelight.stats() counts them")
-        except Exception as fault:  # noqa: BLE001 - the thread must outlive whatever happens in it
+        except Exception as fault:  # the thread must outlive whatever happens in it
             report("worker", fault)
             self._backlog.forfeit("fault")
             self._closing.wait(0.05)
@@ -202,7 +202,7 @@ class Worker:
                     logs.append(
                         self._records.start(item) if isinstance(item, Scope) else self._records.line(item)
                     )
-            except Exception as fault:  # noqa: BLE001 - one strange item must not cost the others
+            except Exception as fault:  # one strange item must not cost the others
                 report("record", fault)
                 self._backlog.settle(dropped=1, reason="fault")
         self._send(self._channels.logs, logs)
@@ -246,7 +246,7 @@ class Worker:
             return DELIVERED
         try:
             return channel.send(items, timeout)
-        except Exception as fault:  # noqa: BLE001 - an exporter may raise anything
+        except Exception as fault:  # an exporter may raise anything
             report("exporter", fault)
             return Outcome(verdict=Verdict.REJECTED, reason=f"the exporter raised {type(fault).__name__}")
 

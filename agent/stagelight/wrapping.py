@@ -173,7 +173,7 @@ def _async_generator(function: Callable[..., Any], opener: Opener) -> Callable[.
                     with inside:
                         await generator.aclose()
                     raise
-                except BaseException as error:  # noqa: BLE001 - forwarded, whatever it is
+                except BaseException as error:  # forwarded, whatever it is
                     advance = generator.athrow(error)
                 else:
                     advance = generator.asend(received)

@@ -40,10 +40,13 @@ server.serve_forever()
 
 
 def _otel_batch() -> Callable[[int], None]:
-    from opentelemetry import trace  # noqa: PLC0415 - a contender loads only itself
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - a contender loads only itself
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - a contender loads only itself
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - a contender loads only itself
+    # A contender loads only itself.
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
+        OTLPSpanExporter,
+    )
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -60,7 +63,7 @@ def _otel_batch() -> Callable[[int], None]:
 
 
 def _stagelight() -> Callable[[int], None]:
-    import stagelight  # noqa: PLC0415 - a contender loads only itself
+    import stagelight
 
     def run(count: int) -> None:
         with stagelight.workflow("run"):
@@ -72,7 +75,7 @@ def _stagelight() -> Callable[[int], None]:
 
 
 def _stagelight_decorated() -> Callable[[int], None]:
-    import stagelight  # noqa: PLC0415 - a contender loads only itself
+    import stagelight
 
     @stagelight.step
     def x() -> None:
@@ -87,7 +90,7 @@ def _stagelight_decorated() -> Callable[[int], None]:
 
 
 def _logfire() -> Callable[[int], None]:
-    import logfire  # noqa: PLC0415 - a contender loads only itself
+    import logfire
 
     logfire.configure(send_to_logfire=False, console=False, inspect_arguments=False)
 

@@ -128,7 +128,7 @@ def decorator(*, is_workflow: bool) -> Callable[[Any], Any]:
     def decorate(function: Any) -> Any:
         try:
             return function if is_wrapped(function) else opener(function)
-        except Exception as fault:  # noqa: BLE001 - the host's function works unrecorded
+        except Exception as fault:  # the host's function works unrecorded
             report("patching", fault)
             return function
 

@@ -33,7 +33,7 @@ class _LineHandler(logging.Handler):
             scope = current() or self._otherwise()
             if scope is not None:
                 scope.log(record.getMessage(), record.levelname, logger=record.name)
-        except Exception as fault:  # noqa: BLE001 - a bad format string is the user's, and logging says it itself
+        except Exception as fault:  # a bad format string is the user's, and logging says it itself
             report("logging", fault)
 
 
