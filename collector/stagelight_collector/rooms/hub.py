@@ -244,7 +244,7 @@ class Hub:
                 self._publish(room.channel, "snapshot", room.snapshot())
 
     async def find(self, run_id: str) -> Room | None:
-        """Return the room of a run, whole; None if nobody knows the run.
+        """Return the room of a run, whole and ready to be shown; None if nobody knows the run.
 
         Where history cannot be read, a room in memory is returned as it is; else what history raises is raised.
         """
@@ -259,6 +259,12 @@ class Hub:
                 await self._complete(room)
             except Exception as error:  # noqa: BLE001 - what memory has is better than nothing
                 _log.warning("run %s is shown without its past: %s", run_id, error)
+        room.pins += 1
+        try:
+            for _ in room.encode_ahead(SLICE):
+                await asyncio.sleep(0)
+        finally:
+            room.pins -= 1
         return room
 
     # --- viewers --------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from stagelight_collector.rooms import view
 from stagelight_collector.rooms.channel import Channel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stagelight.events import Event
     from stagelight_collector.rooms.state import Change, Run
     from stagelight_collector.rooms.step import Step
@@ -52,6 +54,13 @@ class Room:
             encode(view.log_view(change.log)) if change.log else b"null",
             encode(event.to_dict()),
         )
+
+    def encode_ahead(self, portion: int) -> Iterator[None]:
+        """Encode the steps for the next snapshot, pausing after each portion of so many."""
+        for number, step in enumerate(list(self.run.steps.values()), start=1):
+            self._step(step)
+            if number % portion == 0:
+                yield
 
     def snapshot(self) -> bytes:
         """Return the whole state as one message. What has not changed is not encoded again."""

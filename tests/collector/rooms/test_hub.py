@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from stagelight_collector.rooms.hub import (
     LINGER_SECONDS,
     LOBBY,
     RETURN_SECONDS,
+    SLICE,
     Hub,
     HubLimits,
     TooManyViewers,
@@ -234,6 +236,25 @@ async def test_memory_is_bounded_even_while_history_is_away(hub: Hub) -> None:
 
     assert len(hub.rooms) == 2 * hub.limits.rooms
     assert hub.counters.evicted_early == 13
+
+
+async def test_a_large_room_is_made_ready_for_viewers_while_others_get_their_turn(hub: Hub) -> None:
+    await hub.write([event(T.STEP_STARTED, step_id=str(number)) for number in range(1_000)])
+    turns = [0]
+
+    async def other() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    room = await hub.find("r")
+    task.cancel()
+    assert room is not None
+    assert turns[0] >= 1_000 // SLICE
+
+    snapshot = json.loads(room.snapshot())
+    assert len(snapshot["steps"]) == 1_000
 
 
 async def test_a_held_room_stays(hub: Hub) -> None:
