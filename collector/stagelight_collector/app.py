@@ -24,6 +24,7 @@ from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
 from stagelight_collector.archive import Archive
 from stagelight_collector.attribution import Attribution
 from stagelight_collector.feed.sse import Feed
+from stagelight_collector.feed.ws import SocketFeed
 from stagelight_collector.health import Health
 from stagelight_collector.history import RunFilter, open_history
 from stagelight_collector.hosting import PluginHost
@@ -50,6 +51,8 @@ LEAST_SECONDS: Final = 0.5
 """What is left to each part of a stop when the others took all of it."""
 FLUSH_SECONDS: Final = 0.25
 """How often the lobby learns of details, and rooms are completed from history."""
+LOOK_SECONDS: Final = 1.0
+"""How often each viewer's connection is looked after."""
 MAX_EVENTS: Final = 200_000
 """How many events of one run are read back from history."""
 
@@ -229,7 +232,7 @@ class Collector:
                 RoutesPlugin(partial(receivers.routes, self._ingest, self._receiver_limits(), counters)),
             ),
             ("api", RoutesPlugin(lambda: [*RunsApi(hub, history).routes(), *pages_routes(self.pages)])),
-            ("feed", RoutesPlugin(Feed(hub).routes)),
+            ("feed", RoutesPlugin(lambda: [*Feed(hub).routes(), *SocketFeed(hub).routes()])),
             ("health", RoutesPlugin(self.health.routes)),
             ("page", RoutesPlugin(Page().routes)),
         ]
@@ -270,6 +273,7 @@ class Collector:
         await _task(stack, self.pipeline.run(), "pipeline")
         stack.push_async_callback(self._bounded, self.pipeline.drain, "decoding")
         await _task(stack, _again_and_again(self._tidy, FLUSH_SECONDS), "housekeeping")
+        await _task(stack, _again_and_again(self.pipeline.hub.look_after, LOOK_SECONDS), "viewers")
         await _task(stack, _again_and_again(self.pipeline.hub.warm, FLUSH_SECONDS), "warming")
 
     async def _tidy(self) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from stagelight_collector import config
+from stagelight_collector import config, garbage
 from stagelight_collector.app import Collector
 from stagelight_collector.cli.failures import explained
 from stagelight_collector.cli.signals import Signals
@@ -62,6 +62,7 @@ async def _serve(settings: config.Settings, open_: bool) -> None:
     signals = Signals()
     collector = Collector(settings)
     if await signals.before(collector.start()):
+        garbage.quieten()
         try:
             await _until_stopped(collector, signals, open_)
         finally:

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from stagelight_collector.api.problem import Problem
-from stagelight_collector.encoding import encode
+from stagelight_collector.feed.stream import MAX_ROOMS, End, Stream, first_messages, room_names
 from stagelight_collector.rooms import lobby
-from stagelight_collector.rooms.channel import Message
-from stagelight_collector.rooms.hub import LOBBY, TooManyViewers
+from stagelight_collector.rooms.hub import TooManyViewers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stagelight_collector.rooms.channel import Viewer
+    from stagelight_collector.rooms.channel import Message, Viewer
     from stagelight_collector.rooms.hub import Hub
 
-COMMENT_SECONDS: Final = 15.0
-"""A comment keeps the connection open through proxies."""
-LOOK_SECONDS: Final = 1.0
-"""How often a stream looks whether its runs have finished."""
-WRITE_SECONDS: Final = 20.0
-"""A viewer that takes nothing for so long is disconnected."""
 RETRY_MS: Final = 1_000
-MAX_ROOMS: Final = 16
-"""Rooms on one stream."""
 
-_HEADERS: Final = {
+HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
@@ -42,6 +32,11 @@ class Feed:
     """The routes of the feed."""
 
     hub: Hub
+    _plain: Events = field(init=False)
+    _chunked: Events = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._plain, self._chunked = Events(self.hub.epoch), Events(self.hub.epoch, chunked=True)
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
@@ -56,125 +51,86 @@ class Feed:
         async with self.hub.holding([run_id]) as known:
             if not known:
                 raise Problem(404, f"There is no run {run_id!r}.", "GET /api/v1/runs lists the runs.")
-            visit = self._visit(request, known, [])
-        return await self._stream(request, visit)
+            viewer, first = self._admit(request, known, [])
+        return await self._stream(request, viewer, first)
 
     async def several(self, request: web.Request) -> web.StreamResponse:
         """Stream the rooms named by `room`; a room that nobody knows is answered with `gone`."""
-        asked = list(dict.fromkeys(request.query.getall("room", [lobby.NAME])))
-        if len(asked) > MAX_ROOMS:
-            raise Problem(400, f"{len(asked)} rooms on one stream.", f"At most {MAX_ROOMS} are possible.")
-        names = [LOBBY if name == lobby.NAME else name for name in asked]
+        names = room_names(request.query.getall("room", [lobby.NAME]))
+        if len(names) > MAX_ROOMS:
+            raise Problem(400, f"{len(names)} rooms on one stream.", f"At most {MAX_ROOMS} are possible.")
         async with self.hub.holding(names) as known:
-            visit = self._visit(request, known, [name for name in names if name not in known])
-        return await self._stream(request, visit)
+            unknown = [name for name in names if name not in known]
+            viewer, first = self._admit(request, known, unknown)
+        return await self._stream(request, viewer, first)
 
-    def _visit(self, request: web.Request, names: list[str], unknown: list[str]) -> _Visit | None:
-        """Let a viewer in; None where all has been told. Nothing is awaited here, so nothing comes in between."""
-        hub = self.hub
+    def _admit(
+        self, request: web.Request, names: list[str], unknown: list[str]
+    ) -> tuple[Viewer, list[Message] | None]:
         last_id = request.headers.get("Last-Event-ID") or request.query.get("last_event_id", "")
-        types = frozenset(filter(None, request.query.get("types", "").split(",")))
         try:
-            viewer = hub.join(names, types)
+            viewer = self.hub.join(names, requested_types(request))
         except TooManyViewers as error:
             raise Problem(503, str(error), "Try again.", retry_after=5) from error
-        missed = hub.missed(names, last_id) if last_id else None
-        if missed is not None:
-            first = [message for message in missed if viewer.wants(message)]
-            if not first and hub.finished(names):
-                hub.leave(viewer, names)
-                return None
-        else:
-            first = _afresh(hub, names) if last_id else hub.snapshots(names)
-            first += [Message(hub.seq, "gone", encode({"room": name, "run_id": name})) for name in unknown]
-        return _Visit(viewer, names, first)
+        return viewer, first_messages(self.hub, viewer, unknown, last_id)
 
-    async def _stream(self, request: web.Request, visit: _Visit | None) -> web.StreamResponse:
-        if visit is None:
-            return web.Response(status=204)
-        response = web.StreamResponse(headers=_HEADERS)
+    async def _stream(
+        self, request: web.Request, viewer: Viewer, first: list[Message] | None
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers=HEADERS)
         try:
-            await response.prepare(request)
-            await self._pump(_Line(request, response, self.hub.epoch), visit)
-        except (ConnectionError, TimeoutError):
-            if request.transport is not None:
-                request.transport.abort()
+            if first is None:
+                return web.Response(status=204)
+            writer = await response.prepare(request)
+            if writer is None:
+                return response
+            await response.write(f"retry: {RETRY_MS}\n\n".encode())
+            wire = self._chunked if hdrs.TRANSFER_ENCODING in response.headers else self._plain
+            stream = Stream(self.hub, viewer, request, wire, writer.drain)
+            await _told(stream, first)
+        except ConnectionError:
+            pass  # it has gone, and nobody is left to tell
         finally:
-            self.hub.leave(visit.viewer, visit.names)
+            self.hub.leave(viewer)
         return response
 
-    async def _pump(self, line: _Line, visit: _Visit) -> None:
-        hub = self.hub
-        await line.write(f"retry: {RETRY_MS}\n\n".encode())
-        await line.send(visit.first)
-        visit.first = []
-        quiet = 0.0
-        while not (hub.closing or hub.finished(visit.names) or line.gone):
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await visit.viewer.wait()
-                quiet = 0.0
-            except TimeoutError:
-                quiet += LOOK_SECONDS
-                if quiet >= COMMENT_SECONDS:
-                    quiet = 0.0
-                    await line.write(b": still here\n\n")
-                continue
-            await line.send(visit.news(hub))
-        await line.send(visit.news(hub))
+
+async def _told(stream: Stream, first: list[Message]) -> None:
+    try:
+        stream.start(first)
+        first.clear()
+        if await stream.ended in {End.SLOW, End.GONE} and stream.request.transport is not None:
+            stream.request.transport.abort()
+    finally:
+        await stream.close()
+
+
+def requested_types(request: web.Request) -> frozenset[str]:
+    """Return the types of messages that a request asks for; empty means all."""
+    return frozenset(filter(None, request.query.get("types", "").split(",")))
 
 
 @dataclass(slots=True)
-class _Visit:
-    """One viewer on one stream."""
+class Events:
+    """Messages as server-sent events (HTML standard, section 9.2), in chunks of HTTP/1.1 where asked for."""
 
-    viewer: Viewer
-    names: list[str]
-    first: list[Message]
-
-    def news(self, hub: Hub) -> list[Message]:
-        """Return what came since the last call; everything afresh where the viewer lagged."""
-        messages = self.viewer.take()
-        if not self.viewer.lagged:
-            return messages
-        self.viewer.lagged = False
-        return _afresh(hub, self.names)
-
-
-def _afresh(hub: Hub, names: Sequence[str]) -> list[Message]:
-    """Say that there is a gap, and give the whole state."""
-    resets = [Message(hub.seq, "reset", encode({"room": name or lobby.NAME})) for name in names]
-    return [*resets, *hub.snapshots(names)]
-
-
-@dataclass(slots=True)
-class _Line:
-    """The connection to one browser."""
-
-    request: web.Request
-    response: web.StreamResponse
     epoch: str
+    chunked: bool = False
 
-    @property
-    def gone(self) -> bool:
-        """Whether the other side has closed the connection; a write would tell only later."""
-        transport = self.request.transport
-        return transport is None or transport.is_closing()
+    def frame(self, message: Message) -> bytes:
+        """Return a message with its id."""
+        return self._chunk(
+            b"id: %b-%d\nevent: %b\ndata: %b\n\n"
+            % (self.epoch.encode(), message.seq, message.type.encode(), message.data)
+        )
 
-    async def send(self, messages: Sequence[Message]) -> None:
-        if messages:
-            last = messages[-1]
-            await self.write(b"".join(self._frame(message, message is last) for message in messages))
+    def frame_without_id(self, message: Message) -> bytes:
+        """Return a message that nobody may resume after."""
+        return self._chunk(b"event: %b\ndata: %b\n\n" % (message.type.encode(), message.data))
 
-    async def write(self, data: bytes) -> None:
-        async with asyncio.timeout(WRITE_SECONDS):
-            await self.response.write(data)
+    def still_here(self) -> bytes:
+        """Return a comment."""
+        return self._chunk(b": still here\n\n")
 
-    def _frame(self, message: Message, last: bool) -> bytes:
-        # Snapshots that go out together share a number. Only the last carries it: who got a part resumes before it.
-        known = last or message.type not in _TOGETHER
-        head = f"id: {self.epoch}-{message.seq}\n" if known else ""
-        return b"%bevent: %b\ndata: %b\n\n" % (head.encode(), message.type.encode(), message.data)
-
-
-_TOGETHER: Final = frozenset({"snapshot", "reset", "gone"})
+    def _chunk(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data

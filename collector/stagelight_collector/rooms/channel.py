@@ -6,8 +6,8 @@ is marked as lagged, and is given a fresh snapshot when it next reads: it never 
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -23,11 +23,13 @@ QUEUE: Final = 4_096
 """How many messages wait for one viewer before it counts as lagged."""
 QUEUE_BYTES: Final = 16 << 20
 
-_ALWAYS: Final = frozenset({"snapshot", "reset", "gone", "restarting", *RUN_ENDS})
+STATES: Final = frozenset({"snapshot", "reset", "gone", "subscribed"})
+"""Messages that say how things are, not what happened."""
+_ALWAYS: Final = STATES | {"restarting", *RUN_ENDS}
 """What no filter hides."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Message:
     """One message to viewers, encoded once."""
 
@@ -35,6 +37,22 @@ class Message:
     type: str
     data: bytes
     """One line of JSON."""
+    frames: dict[Framing, bytes] = field(default_factory=dict["Framing", bytes])
+    """The message as each protocol sends it, made for the first viewer and sent to all."""
+
+    def framed(self, framing: Framing) -> bytes:
+        """Return the message as a protocol sends it."""
+        frame = self.frames.get(framing)
+        if frame is None:
+            frame = self.frames[framing] = framing(self)
+        return frame
+
+
+Framing = Callable[[Message], bytes]
+
+
+def _nobody() -> None:
+    """Stand in for a connection that is not there yet."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,11 +62,17 @@ class Viewer:
     types: frozenset[str] = frozenset()
     """Empty means all."""
     capacity: int = QUEUE
+    names: list[str] = field(default_factory=list[str])
+    """The rooms that it is in."""
     lagged: bool = False
     lags: int = 0
+    ready: Callable[[], None] = _nobody
+    """Called when there is something to take; once until it is taken."""
+    look: Callable[[], None] = _nobody
+    """Called about once a second, to see whether the connection or the runs have ended."""
+    _told: bool = False
     _bytes: int = 0
     _queue: deque[Message] = field(default_factory=deque[Message])
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wants(self, message: Message) -> bool:
         """Whether the filter lets a message through."""
@@ -65,21 +89,15 @@ class Viewer:
             self.lags += 1
         else:
             self._queue.append(message)
-        self._ready.set()
-
-    def wake(self) -> None:
-        """Make `wait` return."""
-        self._ready.set()
-
-    async def wait(self) -> None:
-        """Wait until there is something to take."""
-        await self._ready.wait()
+        if not self._told:
+            self._told = True
+            self.ready()
 
     def take(self) -> list[Message]:
         """Return what is queued."""
         taken = list(self._queue)
         self._clear()
-        self._ready.clear()
+        self._told = False
         return taken
 
     def _clear(self) -> None:

@@ -84,6 +84,9 @@ class HubCounters:
     evicted_early: int = 0
     """Rooms that left before history had all of their events."""
     lagged: int = 0
+    """How often a viewer fell behind and was given everything afresh."""
+    dropped: int = 0
+    """Viewers that were disconnected because they took nothing for too long."""
 
 
 def _all_kept() -> int:
@@ -296,21 +299,38 @@ class Hub:
         if len(self.viewers) >= self.limits.viewers:
             raise TooManyViewers(self.limits.viewers)
         viewer = Viewer(types=types)
-        for channel in self._channels(names):
-            channel.viewers.add(viewer)
+        self.enter(viewer, names)
         self.viewers.add(viewer)
         return viewer
 
-    def leave(self, viewer: Viewer, names: Sequence[str]) -> None:
-        """Let a viewer go. Safe twice."""
+    def enter(self, viewer: Viewer, names: Sequence[str]) -> None:
+        """Let a viewer into more rooms, which are held."""
+        viewer.names += [name for name in names if name not in viewer.names]
+        for channel in self._channels(names):
+            channel.viewers.add(viewer)
+
+    def quit(self, viewer: Viewer, names: Sequence[str]) -> None:
+        """Take a viewer out of rooms."""
         for name in names:
             if room := self.rooms.get(name):
                 room.watched = self.clock()
         for channel in self._channels(names):
             channel.viewers.discard(viewer)
+        viewer.names = [name for name in viewer.names if name not in names]
+
+    def leave(self, viewer: Viewer) -> None:
+        """Let a viewer go. Safe twice."""
+        self.quit(viewer, viewer.names)
         self.viewers.discard(viewer)
         self.counters.lagged += viewer.lags
         viewer.lags = 0
+
+    async def look_after(self) -> None:
+        """Have every connection see whether it, or all that it watches, has ended. Call it about once a second."""
+        for number, viewer in enumerate(list(self.viewers), start=1):
+            viewer.look()
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
 
     def missed(self, names: Sequence[str], last_event_id: str) -> list[Message] | None:
         """Return what a returning viewer missed, or None where that is no longer known."""
@@ -356,7 +376,7 @@ class Hub:
         message = Message(self.seq, "restarting", b"{}")
         for viewer in self.viewers:
             viewer.push(message)
-            viewer.wake()
+            viewer.look()
 
     def _channels(self, names: Sequence[str]) -> list[Channel]:
         rooms = (self.rooms.get(name) for name in names if name != LOBBY)

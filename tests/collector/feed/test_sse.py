@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import aiohttp
 import pytest
-from aiohttp import web
 from yarl import URL
 
 from stagelight.conventions import EventType
 from stagelight.events import Event
-from stagelight_collector.api import problem
-from stagelight_collector.feed.sse import Feed
-from stagelight_collector.rooms.hub import LINGER_SECONDS, RETURN_SECONDS, Hub
+from stagelight_collector.rooms.hub import LINGER_SECONDS, RETURN_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    import aiohttp
 
 T = EventType
+Site = Any
 
 
 def event(kind: EventType, run_id: str = "r", time: int = 1, **fields: Any) -> Event:
@@ -61,46 +59,6 @@ class Stream:
     async def take(self, count: int) -> list[Told]:
         """Return so many messages."""
         return [told for _ in range(count) if (told := await self.next()) is not None]
-
-
-class Site:
-    """A feed on a real port."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        self.hub = Hub(self._load, "e", clock=lambda: self.now)
-        self.url = ""
-
-    async def _load(self, run_id: str) -> Sequence[Event]:
-        del run_id
-        return []
-
-    async def start(self) -> web.AppRunner:
-        app = web.Application(middlewares=[problem.middleware])
-        app.add_routes(Feed(self.hub).routes())
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return runner
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    """A hub and its feed."""
-    site = Site()
-    runner = await site.start()
-    yield site
-    site.hub.close()
-    await runner.cleanup()
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client."""
-    timeout = aiohttp.ClientTimeout(total=20)
-    async with aiohttp.ClientSession(read_bufsize=1 << 22, timeout=timeout) as client:
-        yield client
 
 
 def types(messages: list[Told]) -> list[str]:
@@ -167,6 +125,7 @@ async def test_the_stream_ends_after_the_run_and_a_resume_answers_204(
         await site.hub.write([event(T.RUN_COMPLETED, time=2)])
         (ended,) = await stream.take(1)
         site.now += LINGER_SECONDS + 1
+        await site.hub.look_after()
         assert await stream.next() is None
 
     assert ended.type == "run_completed", "a filter never hides how a run ends"
@@ -188,6 +147,7 @@ async def test_a_viewer_that_lags_at_the_end_still_learns_how_it_ended(
             site.hub.take(event(T.LOG, time=number, message=str(number)))
         site.hub.take(event(T.RUN_FAILED, time=9))
         site.now += LINGER_SECONDS + 1
+        await site.hub.look_after()
         reset, snapshot = await stream.take(2)
         assert await stream.next() is None
 
@@ -235,8 +195,9 @@ async def test_who_stayed_away_too_long_starts_afresh(site: Site, session: aioht
     await site.hub.write([event(T.RUN_STARTED)])
     async with session.get(f"{site.url}/api/v1/runs/r/feed") as response:
         (last,) = await Stream(response).take(1)
-    for viewer in list(site.hub.viewers):
-        site.hub.leave(viewer, ["r"])
+    while site.hub.viewers:
+        await site.hub.look_after()
+        await asyncio.sleep(0)
     site.now += RETURN_SECONDS + 1
     await site.hub.write([event(T.LOG, time=1, message="unseen")])
 
@@ -244,3 +205,27 @@ async def test_who_stayed_away_too_long_starts_afresh(site: Site, session: aioht
         reset, snapshot = await Stream(response).take(2)
 
     assert (reset.type, snapshot.data["logs"][0]["message"]) == ("reset", "unseen")
+
+
+async def test_a_viewer_that_reads_nothing_costs_bounded_memory_and_is_told_how_things_are(
+    site: Site, session: aiohttp.ClientSession
+) -> None:
+    await site.hub.write([event(T.RUN_STARTED)])
+    async with session.get(f"{site.url}/api/v1/runs/r/feed") as response:
+        stream = Stream(response)
+        await stream.take(1)
+        (viewer,) = site.hub.viewers
+        waiting = [0]
+        text = "x" * 8_000
+        for number in range(1, 12_000):
+            await site.hub.write([event(T.PROGRESS, time=number, message=f"{number}{text}")])
+            transport = viewer.ready.__self__.request.transport
+            waiting.append(transport.get_write_buffer_size())
+        assert viewer.lags == 1
+        told = await stream.next()
+        while told is not None and told.type != "reset":
+            told = await stream.next()
+        (snapshot,) = await stream.take(1)
+
+    assert max(waiting) < 2 << 20
+    assert snapshot.data["run"]["progress"]["message"].startswith("11999x")

@@ -103,7 +103,7 @@ async def test_what_changes_nothing_is_not_told(hub: Hub) -> None:
 
 async def test_who_returns_gets_what_was_missed(hub: Hub) -> None:
     await hub.write([event(T.RUN_STARTED)])
-    hub.leave(hub.join(["r"]), ["r"])
+    hub.leave(hub.join(["r"]))
     last_id = f"e-{hub.seq}"
     await hub.write([event(T.STEP_STARTED, step_id="s"), event(T.STEP_COMPLETED, step_id="s", time=2)])
 
@@ -115,7 +115,7 @@ async def test_who_returns_gets_what_was_missed(hub: Hub) -> None:
 
 async def test_who_stays_away_too_long_is_told_of_the_gap(hub: Hub, clock: Clock) -> None:
     await hub.write([event(T.RUN_STARTED)])
-    hub.leave(hub.join(["r"]), ["r"])
+    hub.leave(hub.join(["r"]))
     last_id = f"e-{hub.seq}"
     clock.seconds += RETURN_SECONDS
     await hub.write([event(T.STEP_STARTED, step_id="s")])
@@ -137,7 +137,7 @@ async def test_the_ring_forgets_and_says_so(hub: Hub) -> None:
 
     assert hub.missed(["r"], first) is None
     assert hub.missed(["r"], f"e-{hub.seq - 1}") is not None
-    hub.leave(viewer, ["r"])
+    hub.leave(viewer)
 
 
 def test_a_slow_viewer_loses_its_queue_and_nobody_elses() -> None:
@@ -191,7 +191,7 @@ async def test_ended_rooms_leave_first_and_watched_ones_stay(hub: Hub) -> None:
 
     assert set(hub.rooms) == {"watched", "running", "new"}
     assert hub.counters.evicted == 1
-    hub.leave(viewer, ["watched"])
+    hub.leave(viewer)
 
 
 async def test_the_lobby_lists_the_newest_and_says_which_left(hub: Hub) -> None:
@@ -322,6 +322,6 @@ async def test_places_are_bounded_and_freed(hub: Hub) -> None:
     viewers = [hub.join([LOBBY]) for _ in range(2)]
     with pytest.raises(TooManyViewers):
         hub.join([LOBBY])
-    hub.leave(viewers[0], [LOBBY])
+    hub.leave(viewers[0])
 
     assert hub.join([LOBBY]) in hub.viewers

@@ -1,0 +1,69 @@
+"""A hub on a real port, with its feeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from stagelight.events import Event
+from stagelight_collector.api import problem
+from stagelight_collector.feed.sse import Feed
+from stagelight_collector.feed.ws import SocketFeed
+from stagelight_collector.rooms.hub import Hub, HubLimits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from stagelight.conventions import EventType
+
+
+def event(kind: EventType, run_id: str = "r", time: int = 1, **fields: Any) -> Event:
+    """Return an event."""
+    return Event(type=kind, run_id=run_id, time=time, **fields)
+
+
+class Site:
+    """A feed on a real port."""
+
+    event = staticmethod(event)
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.hub = Hub(self._load, "e", HubLimits(viewers=5), clock=lambda: self.now)
+        self.url = ""
+
+    async def _load(self, run_id: str) -> Sequence[Event]:
+        del run_id
+        return []
+
+    async def start(self) -> web.AppRunner:
+        """Open the port."""
+        app = web.Application(middlewares=[problem.middleware])
+        app.add_routes([*Feed(self.hub).routes(), *SocketFeed(self.hub, now=lambda: 1.5).routes()])
+        runner = web.AppRunner(app, shutdown_timeout=5)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        return runner
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """A hub and its feeds."""
+    site = Site()
+    runner = await site.start()
+    yield site
+    site.hub.close()
+    await runner.cleanup()
+    assert site.hub.viewers == set()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """An HTTP client."""
+    timeout = aiohttp.ClientTimeout(total=20)
+    async with aiohttp.ClientSession(read_bufsize=1 << 22, timeout=timeout) as client:
+        yield client
