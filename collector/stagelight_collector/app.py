@@ -28,11 +28,12 @@ from stagelight_collector.feed.ws import SocketFeed
 from stagelight_collector.health import Health
 from stagelight_collector.history import RunFilter, open_history
 from stagelight_collector.hosting import PluginHost
-from stagelight_collector.journal import Journal
+from stagelight_collector.journal import Journal, JournalFull, JournalUnavailable
 from stagelight_collector.page import Page
 from stagelight_collector.pipeline import Pipeline, decode
 from stagelight_collector.rooms.hub import Hub, HubLimits
 from stagelight_plugins import hookimpl
+from stagelight_plugins.errors import NotAccepted
 from stagelight_plugins.manager import Plugins
 
 if TYPE_CHECKING:
@@ -139,6 +140,19 @@ class Collector:
     def plugin_config(self, name: str) -> Mapping[str, Any]:
         """Return the table `[plugins.<name>]`."""
         return self.settings.plugin_table(name)
+
+    def plugin_dir(self, name: str) -> Path:
+        """Return the directory of a plugin's own files, made if need be."""
+        path = self.settings.data_dir / "plugins" / name
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+
+    async def accept(self, events: Sequence[Event]) -> None:
+        """Journal events that were born here, then hand them on like everybody's."""
+        try:
+            await self.pipeline.accept(events)
+        except (JournalFull, JournalUnavailable) as error:
+            raise NotAccepted(str(error)) from error
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Hand events to every sink; return when history has them."""
@@ -295,9 +309,14 @@ class Collector:
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[problem.middleware])
-        security.install(app, security.Policy(security.LOOPBACK_HOSTS | set(self.settings.allowed_hosts)))
+        security.install(app, self._policy())
         app.add_routes(self._host.routes())
         return app
+
+    def _policy(self) -> security.Policy:
+        hosts = security.LOOPBACK_HOSTS | set(self.settings.allowed_hosts)
+        origins = frozenset(origin.lower().rstrip("/") for origin in self.settings.allowed_origins)
+        return security.Policy(hosts, origins)
 
     async def _bounded(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         """Do a part of the stop within what is left of its time; the rest of the stop goes on whatever happens."""

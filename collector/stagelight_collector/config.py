@@ -73,6 +73,10 @@ class Settings(BaseModel):
         default="", description="The DSN of history; empty means chdb in the data directory."
     )
     allowed_hosts: list[str] = Field(default_factory=list, description="More values for the Host header.")
+    allowed_origins: list[str] = Field(
+        default_factory=list,
+        description="Other origins, such as `http://127.0.0.1:8000`, whose pages may send requests.",
+    )
     limits: Bounds = Field(default_factory=Bounds)
     plugins: dict[str, Any] = Field(
         default_factory=dict,

@@ -49,13 +49,16 @@ class PluginHost:
         return [page for _, page in self._registered("register_pages", Page)]
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        """Return all routes; those of plugins that are not the collector's own must lie below `/-/<plugin>/`."""
+        """Return all routes, of which no two answer the same; those of third-party plugins lie below `/-/<plugin>/`."""
         found = self._registered("register_routes", web.AbstractRouteDef)
-        core = {info.name for info in self.plugins.infos() if info.kind == "core"}
+        ours = {info.name for info in self.plugins.infos() if info.kind != "third-party"}
+        taken: dict[tuple[str, str], str] = {}
         for name, route in found:
-            path = getattr(route, "path", getattr(route, "prefix", ""))
-            if name not in core and not path.startswith(f"/-/{name}/"):
+            path, method = getattr(route, "path", getattr(route, "prefix", "")), getattr(route, "method", "")
+            if name not in ours and not path.startswith(f"/-/{name}/"):
                 raise BrokenPlugin(name, f"its route {path!r} is not below /-/{name}/")
+            if (other := taken.setdefault((method, path), name)) != name:
+                raise BrokenPlugin(name, f"its route {method} {path!r} is one of plugin {other!r} already")
         return [route for _, route in found]
 
     async def start(self, stack: AsyncExitStack) -> None:

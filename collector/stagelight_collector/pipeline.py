@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from stagelight_collector.decode import Decoded, decode_logs, decode_traces
+from stagelight_collector.decode.requests import request_of
 from stagelight_collector.journal import Entry, Journal, Signal
 from stagelight_plugins.hookspecs import Batch
 
@@ -45,6 +46,11 @@ def decode(entry: Entry, request: Request | None = None) -> Decoded:
     if request is None:
         logs.ParseFromString(entry.body)
     return decode_logs(logs, entry.received)
+
+
+def _check(events: Sequence[Event]) -> None:
+    if any(not event.run_id for event in events):
+        raise ValueError("an event without a run id belongs to no room; give each event its `run_id`")
 
 
 @dataclass(slots=True)
@@ -91,6 +97,17 @@ class Pipeline:
         if entry is not None:
             self._queue.put_nowait((entry, request))  # at once, so that the order is the journal's
 
+    async def accept(self, events: Sequence[Event]) -> None:
+        """Journal events that were born here, and queue them for decoding; they are durable when this returns.
+
+        Raises:
+            ValueError: An event has no run id; none of them was taken.
+            JournalFull, JournalUnavailable: They could not be made durable.
+        """
+        _check(events)
+        request = request_of(events)
+        await self.ingest(Signal.LOGS, request.SerializeToString(), request)
+
     async def publish(self, events: Sequence[Event]) -> None:
         """Hand events that are durable elsewhere to every sink; return when history has them.
 
@@ -99,8 +116,7 @@ class Pipeline:
             HistoryError: History refuses them for good.
             ArchiveStopped: The collector is going down.
         """
-        if any(not event.run_id for event in events):
-            raise ValueError("an event without a run id belongs to no room; give each event its `run_id`")
+        _check(events)
         with self.hub.awaiting_history({event.run_id for event in events}):
             await self._spread(Batch(seq=0, events=events))
             await self.archive.store(events)

@@ -1,8 +1,8 @@
 """Who may ask: `Host`, `Origin` and `Sec-Fetch-*` on every request; what a browser is told on every response.
 
 A local port is no boundary: any web page can send requests to it. A page of another origin gets nothing here: its
-requests are refused, there are no CORS headers, and a name that was pointed at this machine (DNS rebinding) is not in
-the list of hosts. `X-Forwarded-*` is never believed.
+requests are refused unless `allowed_origins` names it, and a name that was pointed at this machine (DNS rebinding) is
+not in the list of hosts. `X-Forwarded-*` is never believed.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Policy:
     """
 
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS
+    allowed_origins: frozenset[str] = frozenset()
+    """Other origins whose pages may send requests; what they may read is up to each route's own CORS headers."""
     data_paths: tuple[str, ...] = ("/api/", "/v1/", "/metrics")
     """Where even a link on another site does not lead; all else is a page, which may be linked to."""
 
@@ -117,9 +119,11 @@ def _bound_port(request: web.Request) -> str:
 
 
 def _origin_refusal(request: web.Request, policy: Policy) -> web.Response | None:
-    if request.method == "OPTIONS":
-        return _problem(403, "Pages of other origins have no access: there is no CORS here")
     origins = request.headers.getall("Origin", ())
+    if len(origins) == 1 and origins[0].lower() in policy.allowed_origins:
+        return None
+    if request.method == "OPTIONS" and (origins or "Access-Control-Request-Method" in request.headers):
+        return _problem(403, "Pages of other origins have no access, unless `allowed_origins` names them")
     if origins and (len(origins) > 1 or not _is_same_origin(origins[0].lower(), request)):
         return _problem(403, "Open the collector's own page: requests of other pages are refused")
     site = request.headers.get("Sec-Fetch-Site", "none")

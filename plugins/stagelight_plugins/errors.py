@@ -4,6 +4,8 @@ PluginError
 ├── UnknownPlugin
 ├── CoreBlocked
 └── BrokenPlugin
+
+NotAccepted
 """
 
 from __future__ import annotations
@@ -44,3 +46,12 @@ class CoreBlocked(PluginError):
         super().__init__(
             f"{name!r} is a part of the collector and cannot be blocked; take it out of `plugins.block`"
         )
+
+
+class NotAccepted(Exception):
+    """The collector cannot make events durable for now; nothing was taken."""
+
+    def __init__(self, reason: str) -> None:
+        self.retry_after = 1
+        """Seconds."""
+        super().__init__(f"{reason}; try again in {self.retry_after} s")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_check
 import pluggy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import click
     from aiohttp import web
 
@@ -72,6 +74,21 @@ class Collector(Protocol):
         """Return the table `[plugins.<name>]` of the configuration; empty where there is none."""
         ...
 
+    def plugin_dir(self, name: str) -> Path:
+        """Return the directory in which a plugin may keep files; it exists, below the collector's data directory."""
+        ...
+
+    async def accept(self, events: Sequence[Event]) -> None:
+        """Journal events, as if they had come in a request: once this returns, they survive whatever happens.
+
+        Sinks and history receive them like everybody's.
+
+        Raises:
+            NotAccepted: The journal is full or cannot be written; try again.
+            ValueError: An event has no run id; none of them was taken.
+        """
+        ...
+
     async def publish(self, events: Sequence[Event]) -> None:
         """Hand events to the rooms, the sinks and history, without the journal: the caller keeps them durable.
 
@@ -96,7 +113,8 @@ class Hooks:
     def register_routes(self, collector: Collector) -> Sequence[web.AbstractRouteDef]:
         """Called when the web application is built. Return aiohttp route definitions.
 
-        A plugin's routes live below `/-/<plugin>/`; others are refused. Security checks (`Host`, `Origin`, `Sec-Fetch-Site`) have
+        A plugin's routes live below `/-/<plugin>/`; others are refused, except those of plugins that come with Stagelight, which
+        also speak protocols of others. Two routes of one path and method are refused, too. Security checks (`Host`, `Origin`, `Sec-Fetch-Site`) have
         run before a handler is called.
         """
         raise NotImplementedError

@@ -283,7 +283,8 @@ def measure(kind: type[Ours | Floor], load: Load) -> dict[str, float]:
 
 def main(what: str) -> None:
     """Measure one load, ours and the floor, and print one line."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     crowd = Load(rooms=100, viewers=100, rate=1, seconds=10)
     loads = {
         "sse": crowd,

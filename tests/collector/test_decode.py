@@ -13,8 +13,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from stagelight import conventions as c
 from stagelight.conventions import EventType
+from stagelight.events import Event, Failure
 from stagelight_collector.decode import decode_logs, decode_traces
 from stagelight_collector.decode.facts import MAX_ATTRIBUTES, MAX_TEXT
+from stagelight_collector.decode.requests import request_of
 from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS
 from stagelight_collector.decode.values import MAX_TIME
 
@@ -324,3 +326,36 @@ def test_what_an_agent_dropped_is_told_to_its_run() -> None:
     (event,) = decode_logs(logs(record), 0).events
 
     assert (event.type, event.run_id, event.attributes) == (EventType.HEARTBEAT, "r", {c.DROPPED: 7})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event(type=EventType.RUN_CREATED, run_id="r", time=5, workflow="etl", service="s", attributes={"a": 1}),
+        Event(type=EventType.RUN_STARTED, run_id="r", time=5, trace_id="ab" * 16, span_id="cd" * 8),
+        Event(type=EventType.RUN_FAILED, run_id="r", time=5, error=Failure(type="E", message="m", stacktrace="s")),
+        Event(
+            type=EventType.STEP_STARTED, run_id="r", time=5, step_id="x", step_name="load", step_kind="sleep",
+            parent_step_id="y", attempt=3, attributes={"flag": True, "share": 0.5, "text": "t"},
+        ),
+        Event(
+            type=EventType.PROGRESS, run_id="r", time=5, step_id="x", step_name="load", step_kind="do", attempt=1,
+            message="half", current=0.0, total=2.0,
+        ),
+        Event(type=EventType.LOG, run_id="r", time=5, message="line", severity="WARN"),
+    ],
+    ids=lambda event: str(event.type),
+)  # fmt: skip
+def test_a_request_made_of_an_event_decodes_to_it(event: Event) -> None:
+    assert decode_logs(request_of([event]), 9).events == [event]
+
+
+def test_a_request_made_of_events_keeps_their_order_and_services() -> None:
+    events = [
+        Event(type=EventType.LOG, run_id=f"r{n}", time=n, service="ab"[n % 2], message="m")
+        for n in range(1, 5)
+    ]
+    request = request_of(events)
+
+    assert len(request.resource_logs) == 2
+    assert sorted(decode_logs(request, 9).events, key=lambda event: event.time) == events

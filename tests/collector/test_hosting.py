@@ -15,10 +15,13 @@ from stagelight_collector.hosting import PluginHost
 from stagelight_plugins import hookimpl
 from stagelight_plugins.errors import BrokenPlugin
 from stagelight_plugins.hookspecs import Page
-from stagelight_plugins.manager import PluginInfo, Plugins
+from stagelight_plugins.manager import BUILT_IN, PluginInfo, Plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+NO_BUILT_INS = [module.rpartition(".")[2] for module in BUILT_IN]
 
 
 class Hosted(Plugins):
@@ -34,7 +37,7 @@ def plugin(**hooks: Callable[..., Any]) -> SimpleNamespace:
 
 def host(*plugins: tuple[str, object]) -> PluginHost:
     collector: Any = SimpleNamespace(url="http://127.0.0.1:1")
-    return PluginHost(Hosted(plugins), collector)
+    return PluginHost(Hosted(plugins, block=NO_BUILT_INS), collector)
 
 
 def recorder(name: str, log: list[str]) -> tuple[str, object]:
@@ -99,6 +102,22 @@ def test_a_route_outside_the_plugins_own_path_is_refused() -> None:
     assert len(inside.routes()) == 1
     with pytest.raises(BrokenPlugin, match=r"'/api/v1/mine' is not below /-/mine/"):
         outside.routes()
+
+
+def test_a_route_that_two_plugins_claim_is_refused() -> None:
+    async def show(request: web.Request) -> web.Response:
+        return web.Response(text=request.path)
+
+    class BuiltIn(Plugins):
+        def infos(self) -> list[PluginInfo]:
+            return [PluginInfo(name=name, kind="built-in") for name in ("one", "two")]
+
+    def claims(name: str) -> tuple[str, object]:
+        return name, plugin(register_routes=lambda: [web.get("/workflow", show)])
+
+    collector: Any = SimpleNamespace(url="http://127.0.0.1:1")
+    with pytest.raises(BrokenPlugin, match=r"'two' .* GET '/workflow' is one of plugin 'one' already"):
+        PluginHost(BuiltIn([claims("one"), claims("two")], block=NO_BUILT_INS), collector).routes()
 
 
 async def test_receivers_are_started_and_stopped() -> None:

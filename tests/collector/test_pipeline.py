@@ -122,6 +122,16 @@ async def test_published_events_keep_their_room_until_history_has_them(house: An
     assert house.memory.events == [("a", "run_started")]
 
 
+async def test_accepted_events_survive_a_crash_before_they_are_decoded(make_house: Any) -> None:
+    async with make_house() as house:
+        await house.pipeline.accept([_begun("a")])
+    async with make_house() as house:
+        assert await house.pipeline.replay() == 1
+        await house.archive.drain()
+
+    assert house.memory.events == [("a", "run_started")]
+
+
 async def test_a_published_event_without_a_run_is_refused_with_the_remedy(house: Any) -> None:
     with pytest.raises(ValueError, match="give each event its `run_id`"):
         await house.pipeline.publish([_begun("a"), _begun("")])

@@ -241,6 +241,18 @@ async def test_preflights_are_refused_whoever_asks(own: Headers) -> None:
         assert not [name for name in answer.headers if name.startswith("Access-Control")]
 
 
+async def test_an_origin_that_the_configuration_names_gets_through_and_no_other() -> None:
+    policy = Policy(allowed_origins=frozenset({"http://monitor.example:8000"}))
+    theirs: Headers = [("Origin", "http://monitor.example:8000"), ("Sec-Fetch-Site", "cross-site")]
+    preflight: Headers = [("Access-Control-Request-Method", "PUT")]
+    async with _serve(policy) as site:
+        assert (await site.ask([HOST, *theirs], "/api/v1/runs", "POST")).status == 200
+        assert (await site.ask([HOST, *theirs, *preflight], "/api/v1/runs", "OPTIONS")).status == 200
+        for origin in ("http://monitor.example", "https://monitor.example:8000", "http://other.example:8000"):
+            assert (await site.ask([HOST, ("Origin", origin)], "/api/v1/runs", "POST")).status == 403
+        assert (await site.ask([HOST, *theirs, theirs[0]], "/api/v1/runs", "POST")).status == 403
+
+
 LINK: Headers = [
     ("Sec-Fetch-Site", "cross-site"),
     ("Sec-Fetch-Mode", "navigate"),
