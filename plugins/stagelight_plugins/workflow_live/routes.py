@@ -1,0 +1,222 @@
+"""The routes of Workflow Live: the paths, methods, texts and CORS headers of the article."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
+
+from stagelight_plugins.errors import NotAccepted
+from stagelight_plugins.workflow_live.monitor import (
+    MAX_STAGES,
+    Changes,
+    Monitor,
+    Name,
+    NewStage,
+    NotFound,
+    Stage,
+    Workflow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from stagelight.events import Event
+    from stagelight_plugins.hookspecs import Collector
+    from stagelight_plugins.workflow_live.rooms import Rooms
+    from stagelight_plugins.workflow_live.store import Store
+
+CORS: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+}
+METHODS: Final = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
+PATHS: Final = (
+    "/workflow", "/workflow/", "/workflow/{id}", "/workflow/{id}/{action}",
+    "/room", "/room/", "/room/{id}", "/room/{id}/{action}",
+)  # fmt: skip
+
+_log = logging.getLogger(__name__)
+
+
+class Creation(BaseModel):
+    """The body of `POST /workflow/create`."""
+
+    name: Name
+    stages: list[NewStage] = Field(max_length=MAX_STAGES)
+    metadata: JsonValue = None
+
+
+class StageUpdate(BaseModel):
+    """The body of `PUT /workflow/{id}/stage`."""
+
+    stageId: str  # noqa: N815 - the wire's name
+    updates: Changes
+
+
+class Completion(BaseModel):
+    """The body of `PUT /workflow/{id}/complete`."""
+
+    error: str | None = None
+
+
+class Refused(Exception):
+    """A request that is answered with a status and a text."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+T = TypeVar("T")
+_ANY: Final[TypeAdapter[Any]] = TypeAdapter(JsonValue)
+_CREATION: Final = TypeAdapter(Creation)
+_STAGE_UPDATE: Final = TypeAdapter(StageUpdate)
+_COMPLETION: Final = TypeAdapter(Completion)
+
+
+@dataclass(slots=True)
+class Routes:
+    """Answers requests with a monitor, a store and rooms."""
+
+    collector: Collector
+    monitor: Monitor
+    store: Store
+    rooms: Rooms
+
+    def routes(self) -> Sequence[web.AbstractRouteDef]:
+        """Return the routes; each answers every method, so that a wrong one is told in the article's words."""
+        handler = self._guarded(self._workflow), self._guarded(self._room)
+        return [
+            web.route(method, path, handler[path.startswith("/room")]) for path in PATHS for method in METHODS
+        ]
+
+    def _guarded(
+        self, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if request.method == "OPTIONS":
+                return web.Response(headers=CORS)
+            try:
+                return await answer(request)
+            except Refused as refused:
+                return _text(refused.status, str(refused))
+            except NotFound as missing:
+                return _text(404, str(missing))
+            except NotAccepted as full:
+                response = _text(503, str(full))
+                response.headers["Retry-After"] = str(full.retry_after)
+                return response
+            except (web.HTTPError, ConnectionError):
+                raise
+            except Exception:  # noqa: BLE001 - the article's answer to what went wrong here
+                _log.exception("%s %s failed", request.method, request.path)
+                return _text(500, "Internal server error")
+
+        return handle
+
+    # --- workflows ------------------------------------------------------------------------------------------------
+
+    async def _workflow(self, request: web.Request) -> web.StreamResponse:
+        workflow_id = request.match_info.get("id", "")
+        action = request.match_info.get("action", "")
+        match request.method, workflow_id, action:
+            case "POST", "create", "":
+                return await self._create(request)
+            case "POST", _, "start":
+                workflow, events = self.monitor.start(workflow_id)
+                return await self._changed(workflow, events)
+            case "PUT", _, "stage":
+                return await self._update_stage(request, workflow_id)
+            case "PUT", _, "complete":
+                body = await _body(request, _COMPLETION)
+                workflow, events = self.monitor.complete(workflow_id, body.error)
+                return await self._changed(workflow, events)
+            case "GET", "", "":
+                return _json([workflow.to_json() for workflow in self.monitor.all()])
+            case "GET", _, "" | "status":
+                found = self.monitor.get(workflow_id)
+                if found is None:
+                    raise Refused(404, "Workflow not found")
+                return _json(found.to_json())
+            case _:
+                raise Refused(405, "Method not allowed")
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request, _CREATION)
+        workflow, events = self.monitor.create(body.name, body.stages, body.metadata)
+        return await self._changed(workflow, events)
+
+    async def _update_stage(self, request: web.Request, workflow_id: str) -> web.StreamResponse:
+        body = await _body(request, _STAGE_UPDATE)
+        workflow, stage, events = self.monitor.update_stage(workflow_id, body.stageId, body.updates)
+        return await self._changed(workflow, events, stage)
+
+    async def _changed(
+        self, workflow: Workflow, events: list[Event], stage: Stage | None = None
+    ) -> web.StreamResponse:
+        """Make a change durable, then tell everybody."""
+        answer = workflow.to_json()
+        told = stage.model_dump(exclude_none=True, exclude={"attempt"}) if stage else None
+        await self.store.save(workflow)
+        await self.collector.accept(events)
+        if told is not None:
+            self.rooms.tell(workflow.id, "stage_update", workflowId=workflow.id, stage=told)
+        else:
+            self.rooms.tell(workflow.id, "workflow_update", workflow=answer)
+        self.rooms.tell_watchers("workflow_update", workflow=answer)
+        return _json(answer)
+
+    # --- rooms ----------------------------------------------------------------------------------------------------
+
+    async def _room(self, request: web.Request) -> web.StreamResponse:
+        room = request.match_info.get("id", "")
+        if not room:
+            raise Refused(400, "Missing workflow ID")
+        match request.match_info.get("action", ""):
+            case "websocket":
+                return await self.rooms.open(room, request)
+            case "join":
+                return await self._join(request, room)
+            case "broadcast":
+                data = await _body(request, _ANY)
+                self.rooms.tell(room, "workflow_update", workflow=data, data=data)
+                return _json({"success": True})
+            case _:
+                raise Refused(404, "Not found")
+
+    async def _join(self, request: web.Request, room: str) -> web.StreamResponse:
+        named = room
+        if request.method == "POST" and request.can_read_body:
+            body = await _body(request, _ANY)
+            match body:
+                case {"workflowId": str(named)} if named:
+                    pass
+                case _:
+                    raise Refused(400, "Missing workflowId")
+        self.rooms.tell(room, "workflow_joined", workflowId=named)
+        return _json({"success": True})
+
+
+async def _body(request: web.Request, kind: TypeAdapter[T]) -> T:
+    """Return the body as data of a kind; a text that says what is wrong with it otherwise."""
+    try:
+        return kind.validate_json(await request.read())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise Refused(400, f"Invalid body: {place + ': ' if place else ''}{first['msg']}") from error
+
+
+def _json(data: Any) -> web.Response:
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    return web.Response(text=text, content_type="application/json", headers=CORS)
+
+
+def _text(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text, headers=CORS)

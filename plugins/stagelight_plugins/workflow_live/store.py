@@ -1,0 +1,52 @@
+"""The store: workflows survive a restart, in one SQLite file of the plugin's own."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING
+
+from stagelight_plugins.workflow_live.monitor import Workflow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Store:
+    """Workflows by id, in order of creation. Each write is synced before it returns."""
+
+    def __init__(self, path: Path, capacity: int) -> None:
+        self._capacity = capacity
+        self._lock = asyncio.Lock()
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS workflows (seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, state TEXT NOT NULL)"
+        )
+
+    def load(self) -> list[Workflow]:
+        """Return all workflows, the oldest first."""
+        rows = self._database.execute("SELECT state FROM workflows ORDER BY seq").fetchall()
+        return [Workflow.model_validate_json(state) for (state,) in rows]
+
+    async def save(self, workflow: Workflow) -> None:
+        """Write a workflow; beyond the capacity the oldest goes."""
+        state = workflow.model_dump_json()
+        async with self._lock:
+            await asyncio.to_thread(self._save, workflow.id, state)
+
+    def _save(self, workflow_id: str, state: str) -> None:
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute(
+                "INSERT INTO workflows (id, state) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+                (workflow_id, state),
+            )
+            self._database.execute(
+                "DELETE FROM workflows WHERE seq <= (SELECT max(seq) FROM workflows) - ?", (self._capacity,)
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()

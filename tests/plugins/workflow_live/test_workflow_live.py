@@ -1,0 +1,249 @@
+"""Workflow Live's routes and rooms, on a running collector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import WSCloseCode, WSMsgType
+
+from stagelight_collector.app import Collector
+from stagelight_collector.config import Settings
+from stagelight_plugins.workflow_live.rooms import MAX_TEXT, QUEUE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+}
+
+
+class Client:
+    """A client that knows only the article."""
+
+    def __init__(self, collector: Collector, session: aiohttp.ClientSession) -> None:
+        self.collector = collector
+        self._session = session
+
+    async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Send a request; return status, and JSON or text. Every answer has the CORS headers."""
+        async with self._session.request(method, f"{self.collector.url}{path}", json=body) as response:
+            assert {name: response.headers.get(name) for name in CORS} == CORS
+            is_json = response.content_type == "application/json"
+            return response.status, await (response.json() if is_json else response.text())
+
+    async def create(self, *stages: str) -> dict[str, Any]:
+        """Create a workflow."""
+        body = {"name": "etl", "stages": [{"name": name} for name in stages]}
+        status, workflow = await self.ask("POST", "/workflow/create", body)
+        assert status == 200
+        return workflow  # type: ignore[no-any-return]  # what JSON holds
+
+    def listen(self, room: str) -> Any:
+        """Open a room."""
+        return self._session.ws_connect(f"{self.collector.url}/room/{room}/websocket")
+
+
+def settings(folder: Path) -> Settings:
+    return Settings.model_validate({"data_dir": folder, "port": 0})
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    async with Collector(settings(tmp_path)) as collector, aiohttp.ClientSession() as session:
+        yield Client(collector, session)
+
+
+async def test_a_workflow_is_driven_from_creation_to_its_end(client: Client) -> None:
+    workflow = await client.create("load", "save")
+    base = f"/workflow/{workflow['id']}"
+    first = workflow["stages"][0]["id"]
+    _, started = await client.ask("POST", f"{base}/start")
+    _, running = await client.ask(
+        "PUT", f"{base}/stage", {"stageId": first, "updates": {"status": "running"}}
+    )
+    _, failed = await client.ask(
+        "PUT", f"{base}/stage", {"stageId": first, "updates": {"status": "failed", "error": "no disk"}}
+    )
+    _, ended = await client.ask("PUT", f"{base}/complete", {"error": "Stage failed"})
+
+    assert [step["status"] for step in (workflow, started, running, failed, ended)] == [
+        "pending", "running", "running", "failed", "failed",
+    ]  # fmt: skip
+    assert failed["stages"][0]["error"] == "no disk"
+    assert ended["error"] == "Stage failed"
+    assert ended["duration"] == ended["endTime"] - ended["startTime"]
+    assert await client.ask("GET", f"{base}/status") == (200, ended)
+    assert await client.ask("GET", "/workflow/") == (200, [ended])
+
+
+async def test_its_workflows_are_ordinary_runs(client: Client) -> None:
+    workflow = await client.create("load")
+    await client.ask("POST", f"/workflow/{workflow['id']}/start")
+    await client.collector.settle()
+
+    (run,) = client.collector.runs()
+    assert (run["id"], run["workflow"], run["status"]) == (workflow["id"], "etl", "running")
+    assert run["steps"]["pending"] == 1
+
+
+async def test_workflows_are_still_known_after_a_restart(tmp_path: Path) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with Collector(settings(tmp_path)) as collector:
+            workflow = await Client(collector, session).create("load")
+        async with Collector(settings(tmp_path)) as collector:
+            client = Client(collector, session)
+            assert await client.ask("GET", f"/workflow/{workflow['id']}/status") == (200, workflow)
+            assert [run["id"] for run in collector.runs()] == [workflow["id"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "answer"),
+    [
+        ("GET", "/workflow/nobody/status", None, (404, "Workflow not found")),
+        ("POST", "/workflow/nobody/start", None, (404, "Workflow nobody not found")),
+        ("PUT", "/workflow/nobody/complete", {}, (404, "Workflow nobody not found")),
+        ("DELETE", "/workflow/nobody", None, (405, "Method not allowed")),
+        ("PUT", "/workflow/create", {}, (405, "Method not allowed")),
+        ("POST", "/workflow/x/dance", None, (405, "Method not allowed")),
+        ("POST", "/room/", None, (400, "Missing workflow ID")),
+        ("POST", "/room/x/join", {}, (400, "Missing workflowId")),
+        ("POST", "/room/x/dance", None, (404, "Not found")),
+        ("GET", "/room/x", None, (404, "Not found")),
+        ("OPTIONS", "/workflow/create", None, (200, "")),
+        ("OPTIONS", "/room/x/join", None, (200, "")),
+        ("POST", "/room/x/join", {"workflowId": "x"}, (200, {"success": True})),
+        ("POST", "/room/x/broadcast", {"any": "thing"}, (200, {"success": True})),
+    ],
+)
+async def test_answers_are_the_articles(
+    client: Client, method: str, path: str, body: Any, answer: tuple[int, Any]
+) -> None:
+    assert await client.ask(method, path, body) == answer
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        ("/workflow/create", None, "Invalid JSON"),
+        ("/workflow/create", {"name": "x"}, "stages: Field required"),
+        ("/workflow/create", {"name": 3, "stages": []}, "name: Input should be a valid string"),
+        ("/workflow/create", {"name": "x" * 1_025, "stages": []}, "at most 1024 characters"),
+        ("/workflow/create", {"name": "x", "stages": [{"name": "y"}] * 1_001}, "at most 1000 items"),
+    ],
+)
+async def test_a_bad_body_is_told_where_it_is_bad(client: Client, path: str, body: Any, place: str) -> None:
+    status, text = await client.ask("POST", path, body)
+
+    assert status == 400
+    assert text.startswith("Invalid body: ")
+    assert place in text
+
+
+async def test_a_stage_that_is_a_message_is_refused_and_changes_nothing(client: Client) -> None:
+    workflow = await client.create("load")
+    path = f"/workflow/{workflow['id']}/stage"
+    status, text = await client.ask("PUT", path, {"stageId": {"id": "x"}})
+    assert (status, text) == (400, "Invalid body: stageId: Input should be a valid string")
+    status, text = await client.ask("PUT", path, {"stageId": "none", "updates": {}})
+    assert (status, text) == (404, f"Stage none not found in workflow {workflow['id']}")
+
+    assert await client.ask("GET", f"/workflow/{workflow['id']}/status") == (200, workflow)
+
+
+async def test_a_room_hears_of_its_workflow_and_of_no_other(client: Client) -> None:
+    mine, other = await client.create("load"), await client.create("load")
+    async with client.listen(mine["id"]) as room:
+        connected = await room.receive_json()
+        await client.ask("POST", f"/workflow/{other['id']}/start")
+        await client.ask("POST", f"/room/{mine['id']}/join", {"workflowId": mine["id"]})
+        joined = await room.receive_json()
+        stage = mine["stages"][0]["id"]
+        await client.ask(
+            "PUT", f"/workflow/{mine['id']}/stage", {"stageId": stage, "updates": {"status": "running"}}
+        )
+        updated = await room.receive_json()
+        _, ended = await client.ask("PUT", f"/workflow/{mine['id']}/complete", {"error": None})
+        last = await room.receive_json()
+
+    assert (connected["type"], connected["workflowId"]) == ("connected", mine["id"])
+    assert (joined["type"], joined["workflowId"]) == ("workflow_joined", mine["id"])
+    assert (updated["type"], updated["workflowId"]) == ("stage_update", mine["id"])
+    assert (updated["stage"]["id"], updated["stage"]["status"]) == (stage, "running")
+    assert (last["type"], last["workflow"]) == ("workflow_update", ended)
+    assert all(isinstance(told["timestamp"], int) for told in (connected, joined, updated, last))
+
+
+async def test_a_room_of_no_workflow_hears_of_all(client: Client) -> None:
+    async with client.listen("made-up-by-the-page") as room:
+        await room.receive_json()
+        workflow = await client.create("load")
+        told = await room.receive_json()
+
+    assert (told["type"], told["workflow"]) == ("workflow_update", workflow)
+
+
+async def test_what_a_client_says_is_answered(client: Client) -> None:
+    async with client.listen("x") as room:
+        await room.receive_json()
+        answers: list[Any] = []
+        for text in ('{"type":"ping"}', '{"type":"dance"}', "[]", "{", "[" * 9_999):
+            await room.send_str(text)
+            answers.append(await room.receive_json())
+        await room.send_bytes(b"\x00")
+        answers.append(await room.receive_json())
+
+    assert answers[0]["type"] == "pong"
+    assert [answer.get("error") for answer in answers[1:]] == [
+        "Unknown message type",
+        "Unknown message type",
+        "Invalid message format",
+        "Invalid message format",
+        "Invalid message format",
+    ]
+
+
+async def test_a_subscription_chooses_types(client: Client) -> None:
+    async with client.listen("x") as room:
+        await room.receive_json()
+        await room.send_json({"type": "subscribe", "events": ["workflow_joined"]})
+        await room.send_json({"type": "ping"})
+        await room.receive_json()
+        await client.ask("POST", "/room/x/broadcast", {})
+        await client.ask("POST", "/room/x/join", {"workflowId": "x"})
+        told = await room.receive_json()
+
+    assert told["type"] == "workflow_joined"
+
+
+async def test_a_long_text_and_a_stop_close_the_socket_with_their_codes(client: Client) -> None:
+    async with client.listen("x") as room:
+        await room.receive_json()
+        await room.send_str("x" * (MAX_TEXT + 1))
+        assert (await room.receive()).type is WSMsgType.CLOSE
+        assert room.close_code == WSCloseCode.MESSAGE_TOO_BIG
+    async with client.listen("x") as room:
+        await room.receive_json()
+        await client.collector.stop()
+        goodbye = await room.receive()
+        assert (goodbye.type, goodbye.data) == (WSMsgType.CLOSE, WSCloseCode.SERVICE_RESTART)
+
+
+async def test_a_slow_socket_is_closed_and_harms_nobody(client: Client) -> None:
+    async with client.listen("x") as slow, client.listen("x") as quick:
+        assert (await slow.receive_json())["type"] == "connected"
+        assert (await quick.receive_json())["type"] == "connected"
+        text = "x" * 500_000
+        for number in range(QUEUE * 2):
+            status, _ = await client.ask("POST", "/room/x/broadcast", {"number": number, "text": text})
+            assert status == 200
+            assert (await quick.receive_json())["data"]["number"] == number
+        received = [message async for message in slow]
+
+    assert len(received) < QUEUE * 2
+    assert slow.close_code == WSCloseCode.TRY_AGAIN_LATER
