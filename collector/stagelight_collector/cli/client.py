@@ -88,18 +88,21 @@ class Client:
         return cast("dict[str, Any]", found)
 
     def feed(
-        self, run_id: str, sleep: Callable[[float], None] = time.sleep
+        self, run_id: str | None, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield event types and data of a run's feed until nothing more will come, over restarts of the collector.
+
+        Without a run it is the lobby's, which goes on for ever.
 
         Raises:
             UserError: The collector cannot be reached at first, or does not know the run.
             CollectorGone: It went away and did not come back.
         """
         last, tries = "", 0
+        path = ("api", "v1", "runs", run_id, "feed") if run_id is not None else ("api", "v1", "feed")
         while tries < TRIES:
             try:
-                with self._open(("api", "v1", "runs", run_id, "feed"), {}, last) as response:
+                with self._open(path, {}, last) as response:
                     if response.status == 204:
                         return
                     for identity, kind, data in _messages(response):

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
+from rich.live import Live
 from rich.text import Text
 
 from stagelight.conventions import RUN_ENDS, RunStatus
 from stagelight_collector.cli import lines
 from stagelight_collector.cli.client import Client, url_option
 from stagelight_collector.cli.tables import print_table
+from stagelight_collector.cli.tree import StepTree, error, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 SHOWN_LOGS: Final = 10
 """Log lines that `runs show` prints: the last ones."""
 
+Show = Callable[[str, dict[str, Any]], None]
 _ENDED: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED})
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -89,27 +94,46 @@ def show(run_id: str, url: str, as_json: bool) -> None:
         console.print(lines.log(line))
 
 
-@runs.command("tail", epilog="Example: stagelight runs tail 4bf92f3577b34da6a3ce929d0e0e4736")
-@click.argument("run_id")
+@runs.command(
+    "tail", epilog="Example: stagelight runs tail --all --json | jq 'select(.run.status == \"failed\")'"
+)
+@click.argument("run_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Follow every run, until Ctrl-C.")
 @url_option
 @json_option
-def tail(run_id: str, url: str, as_json: bool) -> int:
-    """Follow a run until it ends.
+def tail(run_id: str | None, everything: bool, url: str, as_json: bool) -> int:
+    """Follow a run until it ends, or all of them.
 
-    The exit code is 0 if it completed, 1 if it did not, 3 if the collector went away and did not come back.
+    On a terminal the run is a tree that is drawn anew as it changes; in a pipe, a line for each change.
+
+    The exit code is 0 if the run completed, 1 if it did not, 3 if the collector went away and did not come back.
     """
-    view = _Tail(Console(soft_wrap=True))
+    if (run_id is None) is not everything:
+        raise click.UsageError("name one run, or follow them with --all")
+    console = Console(soft_wrap=True)
     status = ""
-    for kind, data in Client(url).feed(run_id):
-        if as_json:
-            click.echo(json.dumps({"type": kind, **data}))
-        else:
-            view.show(kind, data)
-        run = data.get("run")
-        status = run["status"] if run else status
-        if kind in RUN_ENDS or (kind == "snapshot" and status in _ENDED):
-            break
+    with _viewing(console, run_id, as_json) as show:
+        for kind, data in Client(url).feed(run_id):
+            show(kind, data)
+            run = data.get("run")
+            status = run["status"] if run else status
+            if run_id is not None and (kind in RUN_ENDS or (kind == "snapshot" and status in _ENDED)):
+                break
     return int(status in {RunStatus.FAILED, RunStatus.TERMINATED})
+
+
+@contextmanager
+def _viewing(console: Console, run_id: str | None, as_json: bool) -> Generator[Show]:
+    """Yield what shows a message: as JSON, as a tree that is drawn anew, or line by line."""
+    if as_json:
+        yield lambda kind, data: click.echo(json.dumps({"type": kind, **data}))
+    elif run_id is not None and console.is_terminal:
+        tree = StepTree(console)
+        with Live(tree, console=console, refresh_per_second=8, vertical_overflow="crop", transient=True):
+            yield tree.take
+        console.print(tree.whole())
+    else:
+        yield _Tail(console).show
 
 
 @dataclass(slots=True)
@@ -133,8 +157,9 @@ class _Tail:
 
     def show(self, kind: str, data: dict[str, Any]) -> None:
         if kind == "snapshot":
-            self._run(data["run"])
-            for step in data["steps"]:
+            for run in data.get("runs") or [data["run"]]:
+                self._run(run)
+            for step in data.get("steps", ()):
                 self._step(step)
         elif data.get("log"):
             self.console.print(lines.log(data["log"]))
@@ -151,8 +176,8 @@ class _Tail:
 
     def _run(self, run: dict[str, Any]) -> None:
         at = lines.progress(run["progress"]) if run["status"] == "running" else ""
-        if self._is_news("", run["status"], at):
-            for line in (_summary(run), Text(f"  {at}", style="cyan"), _error(run)):
+        if self._is_news(f"run {run['id']}", run["status"], at):
+            for line in (summary(run), Text(f"  {at}", style="cyan"), error(run)):
                 if line.plain.strip():
                     self.console.print(line)
 
@@ -177,23 +202,11 @@ def _row(run: dict[str, Any]) -> list[Text | str]:
 
 
 def _head(run: dict[str, Any]) -> Iterator[Text]:
-    yield _summary(run)
+    yield summary(run)
     if run["error"]:
-        yield _error(run)
+        yield error(run)
     if run["progress"]:
         yield Text(f"  {lines.progress(run['progress'])}", style="cyan")
     for key, value in run["attributes"].items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         yield Text(f"  {lines.plain(key)} = {lines.plain(shown)}")
-
-
-def _summary(run: dict[str, Any]) -> Text:
-    line = lines.status(run)
-    line.append(f" {lines.plain(run['workflow'])}", style="bold")
-    line.append(f" {lines.plain(run['id'])}", style="dim")
-    facts = (lines.plain(run["service"]), lines.when(run["started_ms"]), lines.duration(lines.lasted(run)))
-    return line.append("".join(f" · {fact}" for fact in facts if fact))
-
-
-def _error(run: dict[str, Any]) -> Text:
-    return Text(f"  {lines.failure(run['error'])}" if run["error"] else "", style="red")

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 
 from stagelight_collector.api.problem import Problem
+from stagelight_collector.feed.replay import Replays
 from stagelight_collector.feed.stream import MAX_ROOMS, End, Stream, first_messages, room_names
+from stagelight_collector.feed.wire import HEADERS, Events, requested_types
 from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.hub import TooManyViewers
 
@@ -20,22 +22,18 @@ if TYPE_CHECKING:
 
 RETRY_MS: Final = 1_000
 
-HEADERS: Final = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",
-}
-
 
 @dataclass(slots=True)
 class Feed:
     """The routes of the feed."""
 
     hub: Hub
+    replays: Replays = field(init=False)
     _plain: Events = field(init=False)
     _chunked: Events = field(init=False)
 
     def __post_init__(self) -> None:
+        self.replays = Replays(self.hub.load)
         self._plain, self._chunked = Events(self.hub.epoch), Events(self.hub.epoch, chunked=True)
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
@@ -46,8 +44,10 @@ class Feed:
         ]
 
     async def one(self, request: web.Request) -> web.StreamResponse:
-        """Stream one run's room; 404 if nobody knows the run."""
+        """Stream one run's room, or with `speed` what was; 404 if nobody knows the run."""
         run_id = request.match_info["id"]
+        if speed := request.query.get("speed"):
+            return await self.replays.serve(request, run_id, speed)
         async with self.hub.holding([run_id]) as known:
             if not known:
                 raise Problem(404, f"There is no run {run_id!r}.", "GET /api/v1/runs lists the runs.")
@@ -103,34 +103,3 @@ async def _told(stream: Stream, first: list[Message]) -> None:
             stream.request.transport.abort()
     finally:
         await stream.close()
-
-
-def requested_types(request: web.Request) -> frozenset[str]:
-    """Return the types of messages that a request asks for; empty means all."""
-    return frozenset(filter(None, request.query.get("types", "").split(",")))
-
-
-@dataclass(slots=True)
-class Events:
-    """Messages as server-sent events (HTML standard, section 9.2), in chunks of HTTP/1.1 where asked for."""
-
-    epoch: str
-    chunked: bool = False
-
-    def frame(self, message: Message) -> bytes:
-        """Return a message with its id."""
-        return self._chunk(
-            b"id: %b-%d\nevent: %b\ndata: %b\n\n"
-            % (self.epoch.encode(), message.seq, message.type.encode(), message.data)
-        )
-
-    def frame_without_id(self, message: Message) -> bytes:
-        """Return a message that nobody may resume after."""
-        return self._chunk(b"event: %b\ndata: %b\n\n" % (message.type.encode(), message.data))
-
-    def still_here(self) -> bytes:
-        """Return a comment."""
-        return self._chunk(b": still here\n\n")
-
-    def _chunk(self, data: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data

@@ -19,7 +19,6 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from stagelight_collector.api.problem import Problem
 from stagelight_collector.encoding import encode
-from stagelight_collector.feed.sse import requested_types
 from stagelight_collector.feed.stream import (
     MAX_ROOMS,
     End,
@@ -28,6 +27,7 @@ from stagelight_collector.feed.stream import (
     gone,
     room_names,
 )
+from stagelight_collector.feed.wire import requested_types
 from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.channel import Message
 from stagelight_collector.rooms.hub import TooManyViewers

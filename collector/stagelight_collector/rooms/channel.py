@@ -51,6 +51,11 @@ class Message:
 Framing = Callable[[Message], bytes]
 
 
+def wanted(kind: str, types: frozenset[str]) -> bool:
+    """Whether a filter lets a type of message through; an empty one lets all."""
+    return not types or kind in types or kind in _ALWAYS
+
+
 def _nobody() -> None:
     """Stand in for a connection that is not there yet."""
 
@@ -76,7 +81,7 @@ class Viewer:
 
     def wants(self, message: Message) -> bool:
         """Whether the filter lets a message through."""
-        return not self.types or message.type in self.types or message.type in _ALWAYS
+        return wanted(message.type, self.types)
 
     def push(self, message: Message) -> None:
         """Queue a message; beyond the bound, drop the queue and mark the viewer as lagged."""

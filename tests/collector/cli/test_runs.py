@@ -128,6 +128,27 @@ def test_tail_shows_nesting_and_progress_and_exits_by_the_runs_end(shared: Runni
     assert (tail.returncode, last[:22]) == (1, "  ValueError: no good ")
 
 
+def test_tail_all_follows_every_run_in_a_pipe(shared: Running, program: Program) -> None:
+    command = [sys.executable, "-m", "stagelight_collector", "runs", "tail", "--all", "--url", shared.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        lines = iter(tail.stdout.readline, "")
+        for run_id, end in (("first", ""), ("second", FAIL)):
+            process = program(shared, app(run_id, end))
+            assert next(line for line in lines if re.match(rf"running etl {run_id} ", line))
+            process.communicate("\n", PATIENCE_SECONDS)
+            status = "failed" if end else "completed"
+            assert next(line for line in lines if re.match(rf"{status} etl {run_id} ", line))
+        tail.terminate()
+
+
+@pytest.mark.parametrize("arguments", [(), ("r1", "--all")])
+def test_tail_wants_one_run_or_all(stagelight: Callable[..., Answer], arguments: tuple[str, ...]) -> None:
+    answer = stagelight("runs", "tail", *arguments)
+
+    assert (answer.code, "name one run, or follow them with --all" in answer.err) == (2, True)
+
+
 def test_a_run_is_followed_over_a_restart_of_the_collector(
     own: Running, program: Program, tmp_path: Path
 ) -> None:

@@ -32,17 +32,23 @@ class Site:
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.past: list[Event] = []
+        self.slept: list[float] = []
         self.hub = Hub(self._load, "e", HubLimits(viewers=5), clock=lambda: self.now)
         self.url = ""
 
     async def _load(self, run_id: str) -> Sequence[Event]:
-        del run_id
-        return []
+        return [event for event in self.past if event.run_id == run_id]
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
 
     async def start(self) -> web.AppRunner:
         """Open the port."""
         app = web.Application(middlewares=[problem.middleware])
-        app.add_routes([*Feed(self.hub).routes(), *SocketFeed(self.hub, now=lambda: 1.5).routes()])
+        feed = Feed(self.hub)
+        feed.replays.sleep = self._sleep
+        app.add_routes([*feed.routes(), *SocketFeed(self.hub, now=lambda: 1.5).routes()])
         runner = web.AppRunner(app, shutdown_timeout=5)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,0 +1,127 @@
+"""A run is told again from history: in order, at its pace or faster, resumable, with an end."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stagelight.conventions import EventType
+from stagelight.events import Event
+from stagelight_collector.feed.replay import MAX_PAUSE_SECONDS, MAX_REPLAYS
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = EventType
+Site = Any
+SECOND = 1_000_000_000
+
+
+def event(kind: EventType, second: float = 1, **fields: Any) -> Event:
+    return Event(type=kind, run_id="r", time=round(second * SECOND), **fields)
+
+
+PAST = [
+    event(T.RUN_COMPLETED, 100),
+    event(T.RUN_STARTED, 1, workflow="etl"),
+    event(T.STEP_STARTED, 1, step_id="s", step_name="load"),
+    event(T.LOG, 2, message="half"),
+    event(T.STEP_COMPLETED, 5, step_id="s"),
+]
+
+
+async def replayed(
+    site: Site, session: aiohttp.ClientSession, query: str
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return id, type and data of every message of a replay."""
+    async with session.get(f"{site.url}/api/v1/runs/r/feed?{query}") as response:
+        assert response.status == 200, await response.text()
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        blocks = (await response.text()).strip().split("\n\n")
+    told: list[tuple[str, str, dict[str, Any]]] = []
+    for block in blocks:
+        fields = dict(line.split(": ", 1) for line in block.splitlines())
+        told.append((fields["id"], fields["event"], json.loads(fields["data"])))
+    return told
+
+
+async def test_a_replay_tells_every_event_in_order_from_an_empty_run_to_its_end(
+    site: Site, session: aiohttp.ClientSession
+) -> None:
+    site.past = PAST
+    told = await replayed(site, session, "speed=max")
+
+    assert [kind for _, kind, _ in told] == [
+        "snapshot", "run_started", "step_started", "log", "step_completed", "run_completed",
+    ]  # fmt: skip
+    assert [identity for identity, _, _ in told] == [f"replay-{number}" for number in range(6)]
+    assert told[0][2]["steps"] == []
+    assert [data["run"]["status"] for _, _, data in told[1:]] == ["running"] * 4 + ["completed"]
+    assert (told[2][2]["step"]["status"], told[4][2]["step"]["status"]) == ("running", "completed")
+    assert site.slept == []
+
+
+@pytest.mark.parametrize(
+    ("speed", "pauses"), [("1", [1.0, 3.0, MAX_PAUSE_SECONDS]), ("10", [0.1, 0.3, MAX_PAUSE_SECONDS])]
+)
+async def test_a_replay_keeps_the_pace_of_the_run(
+    site: Site, session: aiohttp.ClientSession, speed: str, pauses: list[float]
+) -> None:
+    site.past = PAST
+    await replayed(site, session, f"speed={speed}")
+
+    assert site.slept == pauses
+
+
+async def test_a_replay_goes_on_where_the_viewer_was(site: Site, session: aiohttp.ClientSession) -> None:
+    site.past = PAST
+    whole = await replayed(site, session, "speed=max")
+
+    for place in range(1, 5):
+        assert await replayed(site, session, f"speed=max&last_event_id=replay-{place}") == whole[place + 1 :]
+    async with session.get(
+        f"{site.url}/api/v1/runs/r/feed?speed=max", headers={"Last-Event-ID": "replay-5"}
+    ) as response:
+        assert response.status == 204
+
+
+@pytest.mark.parametrize("last_id", ["e-3", "replay-", "replay-x", "replay-99999999999", "-3"])
+async def test_an_id_that_no_replay_gave_starts_from_the_beginning(
+    site: Site, session: aiohttp.ClientSession, last_id: str
+) -> None:
+    site.past = PAST
+
+    assert len(await replayed(site, session, f"speed=max&last_event_id={last_id}")) == 6
+
+
+async def test_a_filter_never_hides_how_it_ended(site: Site, session: aiohttp.ClientSession) -> None:
+    site.past = PAST
+    told = await replayed(site, session, "speed=max&types=log")
+
+    assert [kind for _, kind, _ in told] == ["snapshot", "log", "run_completed"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "remedy"),
+    [("r/feed?speed=2", 400, "1, 10, max"), ("nobody/feed?speed=max", 404, "GET /api/v1/runs")],
+)
+async def test_what_cannot_be_replayed_is_told_with_the_remedy(
+    site: Site, session: aiohttp.ClientSession, path: str, status: int, remedy: str
+) -> None:
+    async with session.get(f"{site.url}/api/v1/runs/{path}") as response:
+        assert response.status == status
+        assert remedy in (await response.json())["detail"]
+
+
+async def test_replays_are_bounded(
+    site: Site, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.past = PAST
+    monkeypatch.setattr("stagelight_collector.feed.replay.MAX_REPLAYS", 0)
+    async with session.get(f"{site.url}/api/v1/runs/r/feed?speed=max") as response:
+        assert (response.status, response.headers["Retry-After"]) == (503, "5")
+    monkeypatch.setattr("stagelight_collector.feed.replay.MAX_REPLAYS", 1)
+    for _ in range(MAX_REPLAYS):
+        assert len(await replayed(site, session, "speed=max")) == 6
