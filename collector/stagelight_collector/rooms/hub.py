@@ -144,8 +144,7 @@ class Hub:
             self._publish(room.channel, event.type.value, room.describe(event, change))
         else:
             # Nobody watches or is expected back: who joins gets a snapshot, so nothing need be encoded.
-            self.seq += 1
-            room.channel.skip(self.seq)
+            self._skip(room)
         if change.run and event.type in _LOUD:
             self._list(room)
 
@@ -185,6 +184,11 @@ class Hub:
         if not whole:
             self._cold[run_id] = None
         return room
+
+    def _skip(self, room: Room) -> None:
+        """Note a change that nobody is told of: who comes back is given everything afresh."""
+        self.seq += 1
+        room.channel.skip(self.seq)
 
     def _publish(self, channel: Channel, kind: str, data: bytes) -> None:
         self.seq += 1
@@ -245,6 +249,9 @@ class Hub:
             if room.channel.viewers:
                 self._publish(room.channel, "reset", encode({"room": room.run.id}))
                 self._publish(room.channel, "snapshot", room.snapshot())
+            else:
+                # Who was here while the past was missing, and comes back, must not go on from there.
+                self._skip(room)
 
     async def find(self, run_id: str) -> Room | None:
         """Return the room of a run, whole and ready to be shown; None if nobody knows the run.

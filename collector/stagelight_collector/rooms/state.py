@@ -137,8 +137,10 @@ class Run:
 
     def _see(self, event: Event, change: Change) -> None:
         if event.time:
+            before = (self.first, self.last)
             self.first = event.time if self.first is None else min(self.first, event.time)
             self.last = max(self.last, event.time)
+            change.run |= before != (self.first, self.last)
         change.run |= self.workflow.merge(event.time, event.workflow)
         change.run |= self.service.merge(event.time, event.service)
         if event.trace_id and event.trace_id not in self.trace_ids:
