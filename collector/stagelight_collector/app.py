@@ -31,7 +31,8 @@ from stagelight_collector.hosting import PluginHost
 from stagelight_collector.journal import Journal, JournalFull, JournalUnavailable
 from stagelight_collector.page import Page
 from stagelight_collector.pipeline import Pipeline, decode
-from stagelight_collector.rooms.hub import Hub, HubLimits
+from stagelight_collector.rooms.hub import Hub
+from stagelight_collector.rooms.limits import HubLimits
 from stagelight_plugins import hookimpl
 from stagelight_plugins.errors import NotAccepted
 from stagelight_plugins.manager import Plugins

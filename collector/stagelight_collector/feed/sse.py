@@ -12,7 +12,7 @@ from stagelight_collector.feed.replay import Replays
 from stagelight_collector.feed.stream import MAX_ROOMS, End, Stream, first_messages, room_names
 from stagelight_collector.feed.wire import HEADERS, Events, requested_types
 from stagelight_collector.rooms import lobby
-from stagelight_collector.rooms.hub import TooManyViewers
+from stagelight_collector.rooms.limits import TooManyViewers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -30,7 +30,7 @@ from stagelight_collector.feed.stream import (
 from stagelight_collector.feed.wire import requested_types
 from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.channel import Message
-from stagelight_collector.rooms.hub import TooManyViewers
+from stagelight_collector.rooms.limits import TooManyViewers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

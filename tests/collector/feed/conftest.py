@@ -12,7 +12,8 @@ from stagelight.events import Event
 from stagelight_collector.api import problem
 from stagelight_collector.feed.sse import Feed
 from stagelight_collector.feed.ws import SocketFeed
-from stagelight_collector.rooms.hub import Hub, HubLimits
+from stagelight_collector.rooms.hub import Hub
+from stagelight_collector.rooms.limits import HubLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -11,15 +11,8 @@ import pytest
 from stagelight.conventions import EventType
 from stagelight.events import Event
 from stagelight_collector.rooms.channel import Message, Viewer
-from stagelight_collector.rooms.hub import (
-    LINGER_SECONDS,
-    LOBBY,
-    RETURN_SECONDS,
-    SLICE,
-    Hub,
-    HubLimits,
-    TooManyViewers,
-)
+from stagelight_collector.rooms.hub import LINGER_SECONDS, LOBBY, RETURN_SECONDS, SLICE, Hub
+from stagelight_collector.rooms.limits import HubLimits, TooManyViewers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
