@@ -72,6 +72,20 @@ def step(item: dict[str, Any], depth: int = 0) -> Text:
     return line
 
 
+def run(item: dict[str, Any]) -> Text:
+    """Return a run in one line."""
+    line = status(item)
+    line.append(f" {plain(item['workflow'])}", style="bold")
+    line.append(f" {plain(item['id'])}", style="dim")
+    facts = (plain(item["service"]), when(item["started_ms"]), duration(lasted(item)))
+    return line.append("".join(f" · {fact}" for fact in facts if fact))
+
+
+def run_error(item: dict[str, Any]) -> Text:
+    """Return why a run failed; empty where it did not."""
+    return Text(f"  {failure(item['error'])}" if item["error"] else "", style="red")
+
+
 def when(ms: float | None) -> str:
     """Return a time of the sender in this machine's time zone."""
     if ms is None:

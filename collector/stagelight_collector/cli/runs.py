@@ -17,7 +17,7 @@ from stagelight.conventions import RUN_ENDS, RunStatus
 from stagelight_collector.cli import lines
 from stagelight_collector.cli.client import Client, url_option
 from stagelight_collector.cli.tables import print_table
-from stagelight_collector.cli.tree import StepTree, error, summary
+from stagelight_collector.cli.tree import StepTree
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -177,7 +177,7 @@ class _Tail:
     def _run(self, run: dict[str, Any]) -> None:
         at = lines.progress(run["progress"]) if run["status"] == "running" else ""
         if self._is_news(f"run {run['id']}", run["status"], at):
-            for line in (summary(run), Text(f"  {at}", style="cyan"), error(run)):
+            for line in (lines.run(run), Text(f"  {at}", style="cyan"), lines.run_error(run)):
                 if line.plain.strip():
                     self.console.print(line)
 
@@ -202,9 +202,9 @@ def _row(run: dict[str, Any]) -> list[Text | str]:
 
 
 def _head(run: dict[str, Any]) -> Iterator[Text]:
-    yield summary(run)
+    yield lines.run(run)
     if run["error"]:
-        yield error(run)
+        yield lines.run_error(run)
     if run["progress"]:
         yield Text(f"  {lines.progress(run['progress'])}", style="cyan")
     for key, value in run["attributes"].items():

@@ -49,14 +49,14 @@ class StepTree:
         if self.run is None:
             yield Text("Waiting for the run …", style="dim")
             return
-        yield summary(self.run)
+        yield lines.run(self.run)
         rows = list(self._rows("", 0))
         left_out = len(rows) - most
         if left_out > 0:
             yield Text(f"  … {left_out} steps before", style="dim")
         yield from (lines.step(step, depth) for step, depth in rows[max(0, left_out) :])
         if self.run["error"]:
-            yield error(self.run)
+            yield lines.run_error(self.run)
 
     def _rows(self, parent: str, depth: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield the steps below another in order of start, each followed by its own."""
@@ -69,17 +69,3 @@ class StepTree:
             step, deep = waiting.pop()
             yield step, deep
             waiting += [(child, deep + 1) for child in reversed(below.pop(step["id"], []))]
-
-
-def summary(run: dict[str, Any]) -> Text:
-    """Return a run in one line."""
-    line = lines.status(run)
-    line.append(f" {lines.plain(run['workflow'])}", style="bold")
-    line.append(f" {lines.plain(run['id'])}", style="dim")
-    facts = (lines.plain(run["service"]), lines.when(run["started_ms"]), lines.duration(lines.lasted(run)))
-    return line.append("".join(f" · {fact}" for fact in facts if fact))
-
-
-def error(run: dict[str, Any]) -> Text:
-    """Return why a run failed; empty where it did not."""
-    return Text(f"  {lines.failure(run['error'])}" if run["error"] else "", style="red")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from stagelight_collector.api.problem import Problem
-from stagelight_collector.feed.wire import HEADERS, Events, requested_types
+from stagelight_collector.feed.admission import last_event_id, requested_types
+from stagelight_collector.feed.wire import HEADERS, Events
 from stagelight_collector.rooms.channel import Message, wanted
 from stagelight_collector.rooms.room import Room
 from stagelight_collector.rooms.state import Run
@@ -65,8 +66,7 @@ class Replays:
         events = sorted(await self.load(run_id), key=lambda event: event.time)
         if not events:
             raise Problem(404, f"History has no run {run_id!r}.", "GET /api/v1/runs lists the runs.")
-        last_id = request.headers.get("Last-Event-ID") or request.query.get("last_event_id", "")
-        told = _told(last_id, len(events))
+        told = _told(last_event_id(request), len(events))
         if told == len(events):
             return web.Response(status=204)
         response = web.StreamResponse(headers=HEADERS)

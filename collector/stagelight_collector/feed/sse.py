@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 
 from stagelight_collector.api.problem import Problem
+from stagelight_collector.feed import admission
+from stagelight_collector.feed.admission import last_event_id
 from stagelight_collector.feed.replay import Replays
-from stagelight_collector.feed.stream import MAX_ROOMS, End, Stream, first_messages, room_names
-from stagelight_collector.feed.wire import HEADERS, Events, requested_types
+from stagelight_collector.feed.stream import End, Stream
+from stagelight_collector.feed.wire import HEADERS, Events
 from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.limits import TooManyViewers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
-    from stagelight_collector.rooms.channel import Message, Viewer
+    from stagelight_collector.feed.admission import Admission
+    from stagelight_collector.rooms.channel import Message
     from stagelight_collector.rooms.hub import Hub
 
 RETRY_MS: Final = 1_000
@@ -48,50 +51,33 @@ class Feed:
         run_id = request.match_info["id"]
         if speed := request.query.get("speed"):
             return await self.replays.serve(request, run_id, speed)
-        async with self.hub.holding([run_id]) as known:
-            if not known:
-                raise Problem(404, f"There is no run {run_id!r}.", "GET /api/v1/runs lists the runs.")
-            viewer, first = self._admit(request, known, [])
-        return await self._stream(request, viewer, first)
+        return await self._stream(request, admission.to_one(self.hub, request, last_event_id(request)))
 
     async def several(self, request: web.Request) -> web.StreamResponse:
         """Stream the rooms named by `room`; a room that nobody knows is answered with `gone`."""
-        names = room_names(request.query.getall("room", [lobby.NAME]))
-        if len(names) > MAX_ROOMS:
-            raise Problem(400, f"{len(names)} rooms on one stream.", f"At most {MAX_ROOMS} are possible.")
-        async with self.hub.holding(names) as known:
-            unknown = [name for name in names if name not in known]
-            viewer, first = self._admit(request, known, unknown)
-        return await self._stream(request, viewer, first)
+        entering = admission.to_several(self.hub, request, last_event_id(request), [lobby.NAME])
+        return await self._stream(request, entering)
 
-    def _admit(
-        self, request: web.Request, names: list[str], unknown: list[str]
-    ) -> tuple[Viewer, list[Message] | None]:
-        last_id = request.headers.get("Last-Event-ID") or request.query.get("last_event_id", "")
+    async def _stream(self, request: web.Request, entering: Awaitable[Admission]) -> web.StreamResponse:
         try:
-            viewer = self.hub.join(names, requested_types(request))
+            admitted = await entering
         except TooManyViewers as error:
             raise Problem(503, str(error), "Try again.", retry_after=5) from error
-        return viewer, first_messages(self.hub, viewer, unknown, last_id)
-
-    async def _stream(
-        self, request: web.Request, viewer: Viewer, first: list[Message] | None
-    ) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS)
         try:
-            if first is None:
+            if admitted.first is None:
                 return web.Response(status=204)
             writer = await response.prepare(request)
             if writer is None:
                 return response
             await response.write(f"retry: {RETRY_MS}\n\n".encode())
             wire = self._chunked if hdrs.TRANSFER_ENCODING in response.headers else self._plain
-            stream = Stream(self.hub, viewer, request, wire, writer.drain)
-            await _told(stream, first)
+            stream = Stream(self.hub, admitted.viewer, request, wire, writer.drain)
+            await _told(stream, admitted.first)
         except ConnectionError:
             pass  # it has gone, and nobody is left to tell
         finally:
-            self.hub.leave(viewer)
+            self.hub.leave(admitted.viewer)
         return response
 
 

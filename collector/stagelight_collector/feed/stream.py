@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from stagelight_collector.encoding import encode
 from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.channel import STATES, Message
-from stagelight_collector.rooms.hub import LOBBY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -28,8 +28,6 @@ WRITE_SECONDS: Final = 20.0
 """A viewer that takes nothing for so long is disconnected."""
 QUIET_LOOKS: Final = 15
 """After so many looks, about a second apart, a connection is told that the collector is still there."""
-MAX_ROOMS: Final = 16
-"""Rooms on one stream."""
 
 
 class Wire(Protocol):
@@ -48,16 +46,16 @@ class Wire(Protocol):
         ...
 
 
-class End:
+class End(StrEnum):
     """Why a stream has ended."""
 
-    FINISHED: Final = "finished"
+    FINISHED = "finished"
     """Every run that it shows has ended, and all was told."""
-    STOPPING: Final = "stopping"
+    STOPPING = "stopping"
     """The collector goes down."""
-    SLOW: Final = "slow"
+    SLOW = "slow"
     """The viewer took nothing for `WRITE_SECONDS`."""
-    GONE: Final = "gone"
+    GONE = "gone"
     """The other side closed the connection."""
 
 
@@ -73,7 +71,7 @@ class Stream:
     """Returns when the connection takes data again."""
     lasting: bool = False
     """Whether it goes on when all that it shows has ended, because its viewer may ask for more."""
-    ended: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    ended: asyncio.Future[End] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     closed: Callable[[], bool] = bool
     """Whether the protocol has said goodbye, after which nothing may be written."""
     _looks: int = 0
@@ -83,7 +81,7 @@ class Stream:
         """Write the first messages, and from now on whatever the viewer is told."""
         self.viewer.ready = self._schedule
         self.viewer.look = self._look
-        self._write(self._frames(first))
+        self.write(self._frames(first))
         self._flush()
 
     async def close(self) -> None:
@@ -93,14 +91,20 @@ class Stream:
             self._draining.cancel()
             await asyncio.wait([self._draining])
 
-    def end(self, why: str) -> None:
+    def end(self, why: End) -> None:
         """End the stream; only the first reason counts."""
         if not self.ended.done():
             self.ended.set_result(why)
 
-    def write(self, frame: bytes) -> None:
-        """Write a frame that is for this viewer alone, now."""
-        self._write(frame)
+    def write(self, data: bytes) -> None:
+        """Write frames now; nothing where the stream has ended, which it does where the connection has."""
+        transport = self.request.transport
+        if transport is None or transport.is_closing() or self.closed():
+            self.end(End.GONE)
+        elif data and not self.ended.done():
+            transport.write(data)
+            if self.request.protocol.writing_paused and self._draining is None:
+                self._draining = asyncio.create_task(self._drain(), name="feed-drain")
 
     async def until_it_takes_more(self) -> None:
         """Return when nothing waits for the connection to take it."""
@@ -119,7 +123,7 @@ class Stream:
             self.end(End.STOPPING)
         elif self._looks >= QUIET_LOOKS:
             self._looks = 0
-            self._write(self.wire.still_here())
+            self.write(self.wire.still_here())
         self._flush()
 
     def _flush(self) -> None:
@@ -128,7 +132,7 @@ class Stream:
             return
         if messages := self._news():
             self._looks = 0
-            self._write(self._frames(messages))
+            self.write(self._frames(messages))
         if self.hub.closing:
             self.end(End.STOPPING)
         elif not self.lasting and self.hub.finished(self.viewer.names):
@@ -154,15 +158,6 @@ class Stream:
             for number, message in enumerate(messages)
         )
 
-    def _write(self, data: bytes) -> None:
-        transport = self.request.transport
-        if transport is None or transport.is_closing() or self.closed():
-            self.end(End.GONE)
-        elif data and not self.ended.done():
-            transport.write(data)
-            if self.request.protocol.writing_paused and self._draining is None:
-                self._draining = asyncio.create_task(self._drain(), name="feed-drain")
-
     async def _drain(self) -> None:
         try:
             async with asyncio.timeout(WRITE_SECONDS):
@@ -177,21 +172,6 @@ class Stream:
         self._flush()
 
 
-def first_messages(
-    hub: Hub, viewer: Viewer, unknown: Sequence[str], last_event_id: str
-) -> list[Message] | None:
-    """Return what a viewer is told first; None where it knows all, and there will never be more.
-
-    Nothing is awaited between a viewer's joining and this, so nothing comes in between.
-    """
-    missed = hub.missed(viewer.names, last_event_id) if last_event_id else None
-    if missed is not None:
-        wanted = [message for message in missed if viewer.wants(message)]
-        return wanted if wanted or not hub.finished(viewer.names) else None
-    first = afresh(hub, viewer.names) if last_event_id else hub.snapshots(viewer.names)
-    return [*first, *(gone(hub, name) for name in unknown)]
-
-
 def afresh(hub: Hub, names: Sequence[str]) -> list[Message]:
     """Say that there is a gap, and give the whole state."""
     resets = [Message(hub.seq, "reset", encode({"room": name or lobby.NAME})) for name in names]
@@ -201,8 +181,3 @@ def afresh(hub: Hub, names: Sequence[str]) -> list[Message]:
 def gone(hub: Hub, name: str) -> Message:
     """Say that nobody knows a room."""
     return Message(hub.seq, "gone", encode({"room": name, "run_id": name}))
-
-
-def room_names(asked: Sequence[str]) -> list[str]:
-    """Return rooms as the hub names them, each once."""
-    return [LOBBY if name == lobby.NAME else name for name in dict.fromkeys(asked)]

@@ -1,4 +1,4 @@
-"""Server-sent events as bytes, and what their requests and responses have in common."""
+"""Server-sent events as bytes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from stagelight_collector.rooms.channel import Message
 
 HEADERS: Final = {
@@ -15,11 +13,6 @@ HEADERS: Final = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
-
-
-def requested_types(request: web.Request) -> frozenset[str]:
-    """Return the types of messages that a request asks for; empty means all."""
-    return frozenset(filter(None, request.query.get("types", "").split(",")))
 
 
 @dataclass(slots=True)

@@ -19,22 +19,17 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from stagelight_collector.api.problem import Problem
 from stagelight_collector.encoding import encode
-from stagelight_collector.feed.stream import (
-    MAX_ROOMS,
-    End,
-    Stream,
-    first_messages,
-    gone,
-    room_names,
-)
-from stagelight_collector.feed.wire import requested_types
+from stagelight_collector.feed import admission
+from stagelight_collector.feed.admission import MAX_ROOMS, room_names
+from stagelight_collector.feed.stream import End, Stream, gone
 from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.channel import Message
 from stagelight_collector.rooms.limits import TooManyViewers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from stagelight_collector.feed.admission import Admission
     from stagelight_collector.rooms.channel import Viewer
     from stagelight_collector.rooms.hub import Hub
 
@@ -101,43 +96,47 @@ class SocketFeed:
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """Show one run until it has ended; 404 if nobody knows it."""
-        run_id = request.match_info["id"]
-        async with self.hub.holding([run_id]) as known:
-            if not known:
-                raise Problem(404, f"There is no run {run_id!r}.", "GET /api/v1/runs lists the runs.")
-            return await self._serve(request, known, [], lasting=False)
+        entering = admission.to_one(self.hub, request, _last_id(request))
+        return await self._serve(request, entering, lasting=False)
 
     async def several(self, request: web.Request) -> web.StreamResponse:
         """Show the rooms named by `room`, then those that the client subscribes to."""
-        names = room_names(request.query.getall("room", []))
-        if len(names) > MAX_ROOMS:
-            raise Problem(400, f"{len(names)} rooms on one connection.", f"At most {MAX_ROOMS} are possible.")
-        async with self.hub.holding(names) as known:
-            unknown = [name for name in names if name not in known]
-            return await self._serve(request, known, unknown, lasting=True)
+        entering = admission.to_several(self.hub, request, _last_id(request))
+        return await self._serve(request, entering, lasting=True)
 
     async def _serve(
-        self, request: web.Request, names: list[str], unknown: list[str], *, lasting: bool
+        self, request: web.Request, entering: Awaitable[Admission], *, lasting: bool
     ) -> web.StreamResponse:
         socket = web.WebSocketResponse(
             compress=False, heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_TEXT, timeout=CLOSE_SECONDS
         )
-        if not socket.can_prepare(request).ok:
-            raise Problem(426, "This is a WebSocket.", "The same as server-sent events: …/feed.")
-        writer = await socket.prepare(request)
         try:
-            viewer = self.hub.join(names, requested_types(request))
+            admitted = await entering
         except TooManyViewers as error:
+            _check(socket, request)
+            await socket.prepare(request)
             await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=str(error).encode())
             return socket
+        viewer = admitted.viewer
         try:
-            first = first_messages(self.hub, viewer, unknown, request.query.get("last_event_id", ""))
+            _check(socket, request)
+            writer = await socket.prepare(request)
             stream = Stream(self.hub, viewer, request, self.wire, writer.drain, lasting=lasting)
             stream.closed = lambda: socket.closed
-            await _Talk(self, socket, stream, viewer).hold(first)
+            await _Talk(self, socket, stream, viewer).hold(admitted.first)
         finally:
             self.hub.leave(viewer)
         return socket
+
+
+def _last_id(request: web.Request) -> str:
+    return request.query.get("last_event_id", "")
+
+
+def _check(socket: web.WebSocketResponse, request: web.Request) -> None:
+    """Refuse what is no WebSocket."""
+    if not socket.can_prepare(request).ok:
+        raise Problem(426, "This is a WebSocket.", "The same as server-sent events: …/feed.")
 
 
 @dataclass(slots=True)

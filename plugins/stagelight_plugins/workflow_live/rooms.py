@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -25,8 +24,6 @@ QUEUE: Final = 256
 HEARTBEAT_SECONDS: Final = 25.0
 CLOSE_SECONDS: Final = 1.0
 """How long a socket may take to say goodbye."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)

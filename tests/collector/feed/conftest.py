@@ -29,8 +29,6 @@ def event(kind: EventType, run_id: str = "r", time: int = 1, **fields: Any) -> E
 class Site:
     """A feed on a real port."""
 
-    event = staticmethod(event)
-
     def __init__(self) -> None:
         self.now = 1_000.0
         self.past: list[Event] = []

@@ -8,27 +8,29 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stagelight.conventions import EventType
-from stagelight.events import Event
 from stagelight_collector.feed.replay import MAX_PAUSE_SECONDS, MAX_REPLAYS
+
+from .conftest import Site, event
 
 if TYPE_CHECKING:
     import aiohttp
 
+    from stagelight.events import Event
+
 T = EventType
-Site = Any
 SECOND = 1_000_000_000
 
 
-def event(kind: EventType, second: float = 1, **fields: Any) -> Event:
-    return Event(type=kind, run_id="r", time=round(second * SECOND), **fields)
+def at(kind: EventType, second: float, **fields: Any) -> Event:
+    return event(kind, time=round(second * SECOND), **fields)
 
 
 PAST = [
-    event(T.RUN_COMPLETED, 100),
-    event(T.RUN_STARTED, 1, workflow="etl"),
-    event(T.STEP_STARTED, 1, step_id="s", step_name="load"),
-    event(T.LOG, 2, message="half"),
-    event(T.STEP_COMPLETED, 5, step_id="s"),
+    at(T.RUN_COMPLETED, 100),
+    at(T.RUN_STARTED, 1, workflow="etl"),
+    at(T.STEP_STARTED, 1, step_id="s", step_name="load"),
+    at(T.LOG, 2, message="half"),
+    at(T.STEP_COMPLETED, 5, step_id="s"),
 ]
 
 

@@ -12,18 +12,14 @@ import pytest
 from yarl import URL
 
 from stagelight.conventions import EventType
-from stagelight.events import Event
 from stagelight_collector.rooms.hub import LINGER_SECONDS, RETURN_SECONDS
+
+from .conftest import Site, event
 
 if TYPE_CHECKING:
     import aiohttp
 
 T = EventType
-Site = Any
-
-
-def event(kind: EventType, run_id: str = "r", time: int = 1, **fields: Any) -> Event:
-    return Event(type=kind, run_id=run_id, time=time, **fields)
 
 
 @dataclass
@@ -215,12 +211,12 @@ async def test_a_viewer_that_reads_nothing_costs_bounded_memory_and_is_told_how_
         stream = Stream(response)
         await stream.take(1)
         (viewer,) = site.hub.viewers
+        ready: Any = viewer.ready
         waiting = [0]
         text = "x" * 8_000
         for number in range(1, 12_000):
             await site.hub.write([event(T.PROGRESS, time=number, message=f"{number}{text}")])
-            transport = viewer.ready.__self__.request.transport
-            waiting.append(transport.get_write_buffer_size())
+            waiting.append(ready.__self__.request.transport.get_write_buffer_size())
         assert viewer.lags == 1
         told = await stream.next()
         while told is not None and told.type != "reset":

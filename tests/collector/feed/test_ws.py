@@ -11,16 +11,12 @@ import pytest
 from aiohttp import WSCloseCode
 
 from stagelight.conventions import EventType
-from stagelight.events import Event
 from stagelight_collector.feed.ws import MAX_MISTAKES, MAX_TEXT
 from stagelight_collector.rooms.hub import LINGER_SECONDS
 
+from .conftest import Site, event
+
 T = EventType
-Site = Any
-
-
-def event(kind: EventType, run_id: str = "r", time: int = 1, **fields: Any) -> Event:
-    return Event(type=kind, run_id=run_id, time=time, **fields)
 
 
 async def take(socket: aiohttp.ClientWebSocketResponse, count: int) -> list[dict[str, Any]]:

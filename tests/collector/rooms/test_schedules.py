@@ -17,7 +17,8 @@ from hypothesis import given, settings, strategies as st
 
 from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
-from stagelight_collector.feed.stream import afresh, first_messages
+from stagelight_collector.feed.admission import first_messages
+from stagelight_collector.feed.stream import afresh
 from stagelight_collector.rooms.hub import RETURN_SECONDS, Hub
 from stagelight_collector.rooms.limits import HubLimits
 from stagelight_collector.rooms.room import Room
