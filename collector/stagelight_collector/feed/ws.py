@@ -25,6 +25,7 @@ from stagelight_collector.feed.stream import End, Stream, gone
 from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.channel import Message
 from stagelight_collector.rooms.limits import TooManyViewers
+from stagelight_plugins.validation import first_problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -224,10 +225,8 @@ class _Talk:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
     return (
-        f"not understood ({place + ': ' if place else ''}{first['msg']}): send "
+        f"not understood ({first_problem(error)}): send "
         '{"type": "ping"}, or {"type": "subscribe", "rooms": [run ids or "lobby"], "types": [optional]}, or '
         '{"type": "unsubscribe", "rooms": […]}'
     )

@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from stagelight_plugins.errors import NotAccepted
+from stagelight_plugins.validation import first_problem
 from stagelight_plugins.workflow_live.monitor import (
     MAX_STAGES,
     Changes,
@@ -208,9 +209,7 @@ async def _body(request: web.Request, kind: TypeAdapter[T]) -> T:
     try:
         return kind.validate_json(await request.read())
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise Refused(400, f"Invalid body: {place + ': ' if place else ''}{first['msg']}") from error
+        raise Refused(400, f"Invalid body: {first_problem(error)}") from error
 
 
 def _json(data: Any) -> web.Response:
