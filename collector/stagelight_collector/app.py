@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from stagelight_collector.history import History
     from stagelight_collector.journal import Signal
     from stagelight_collector.pipeline import Request
-    from stagelight_plugins.hookspecs import Page as PageEntry
+    from stagelight_plugins.hookspecs import Page as PageEntry, QueryResult
 
 STOP_SECONDS: Final = 8.0
 """How long a stop may take in all; what has not reached history by then stays in the journal."""
@@ -128,6 +128,7 @@ class Collector:
         self._deadline: float | None = None
         self.left_behind = False
         """Whether something did not stop in time and may keep the process from ending by itself."""
+        self._history: History
         self._host: PluginHost
         self._socket: socket.socket
 
@@ -159,6 +160,17 @@ class Collector:
         """Hand events to every sink; return when history has them."""
         await self.pipeline.publish(events)
 
+    async def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = 10.0,
+        rows: int = 10_000,
+    ) -> QueryResult:
+        """Ask history in SQL that only reads."""
+        return await self._history.query(sql, parameters, seconds=seconds, rows=rows)
+
     async def start(self) -> None:
         """Start everything; on a failure, stop what was started and raise."""
         if self._started:
@@ -177,6 +189,7 @@ class Collector:
     async def _start(self, stack: AsyncExitStack) -> None:
         self._bind(stack)
         journal, history = await self._stores(stack)
+        self._history = history
         core = self._assemble(journal, history)
         settings = self.settings
         self.plugins = Plugins(core, load=settings.plugin_names("load"), block=settings.plugin_names("block"))

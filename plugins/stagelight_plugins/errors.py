@@ -6,6 +6,11 @@ PluginError
 └── BrokenPlugin
 
 NotAccepted
+
+QueryError
+├── QueryRefused
+├── QueryFailed
+└── HistoryAway
 """
 
 from __future__ import annotations
@@ -50,6 +55,37 @@ class CoreBlocked(PluginError):
 
 class NotAccepted(Exception):
     """The collector cannot make events durable for now; nothing was taken."""
+
+    def __init__(self, reason: str) -> None:
+        self.retry_after = 1
+        """Seconds."""
+        super().__init__(f"{reason}; try again in {self.retry_after} s")
+
+
+class QueryError(Exception):
+    """A question to history was not answered."""
+
+
+class QueryRefused(QueryError):
+    """The SQL is not one statement that only reads history."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"this SQL is refused: {reason}" + (f"; {remedy}" if remedy else ""))
+
+
+class QueryFailed(QueryError):
+    """The engine cannot answer: the SQL is wrong, or a limit of time, rows or memory was reached."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        self.code = code
+        """ClickHouse's error code; None where it gave none."""
+        super().__init__(message)
+
+
+class HistoryAway(QueryError):
+    """History cannot be reached for now, or too many questions wait; ask again."""
 
     def __init__(self, reason: str) -> None:
         self.retry_after = 1

@@ -44,6 +44,19 @@ class Batch:
     """Rows for `otel_logs`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryResult:
+    """What history answered to a question in SQL."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    """ClickHouse's types of the columns."""
+    rows: Sequence[Sequence[Any]]
+    """Values as JSON has them: times are ISO 8601 text in UTC, maps and named tuples are mappings, NaN is None."""
+    truncated: bool
+    """Whether there were more rows than asked for."""
+
+
 @runtime_checkable
 class Sink(Protocol):
     """Receives every batch, in order, one at a time.
@@ -93,6 +106,26 @@ class Collector(Protocol):
         """Hand events to the rooms, the sinks and history, without the journal: the caller keeps them durable.
 
         Returns when history has them; call again after a failure. Sinks may lose them like any batch.
+        """
+        ...
+
+    async def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = 10.0,
+        rows: int = 10_000,
+    ) -> QueryResult:
+        """Ask history in SQL: one statement that only reads (SELECT, SHOW, DESCRIBE, EXISTS, EXPLAIN).
+
+        `parameters` go where the text says `{name:Type}`. At most 60 seconds and 100,000 rows can be asked for; memory
+        and the size of the answer are bounded, too.
+
+        Raises:
+            QueryRefused: The statement is none that only reads history.
+            QueryFailed: The engine cannot answer it, or not within the limits.
+            HistoryAway: History cannot be reached for now.
         """
         ...
 

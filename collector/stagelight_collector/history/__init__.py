@@ -23,10 +23,11 @@ from stagelight_collector.history.records import (
 from stagelight_collector.history.store import ClickHouseHistory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from stagelight.events import Event
-    from stagelight_plugins.hookspecs import Batch
+    from stagelight_plugins.hookspecs import Batch, QueryResult
 
 __all__ = [
     "BadCursor",
@@ -109,6 +110,12 @@ class History(Protocol):
 
     async def trace_runs(self, since: int, limit: int) -> dict[str, str]:
         """Return the run of each trace that was heard of since then, the latest last; child runs are left out."""
+        ...
+
+    async def query(
+        self, sql: str, parameters: Mapping[str, Any] | None, *, seconds: float, rows: int
+    ) -> QueryResult:
+        """Answer a question in SQL that only reads; see `stagelight_plugins.hookspecs.Collector.query`."""
         ...
 
     async def status(self) -> HistoryStatus:

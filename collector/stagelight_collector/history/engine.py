@@ -36,6 +36,10 @@ class Handle(Protocol):
         """Run a SELECT; parameters are bound by the server."""
         ...
 
+    def raw_query(self, query: str, parameters: Mapping[str, Any] | None = ..., *, fmt: str) -> bytes:
+        """Run a SELECT; return the answer in a format of ClickHouse's."""
+        ...
+
     def command(self, cmd: str, parameters: Mapping[str, Any] | None = ...) -> object:
         """Run any other statement."""
         ...

@@ -6,10 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from stagelight_collector.history import reader, schema
+from stagelight_collector.history.asking import Asker
 from stagelight_collector.history.lane import Lane
 from stagelight_collector.history.writer import Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stagelight.events import Event
     from stagelight_collector.history.engine import Engine, Handle
     from stagelight_collector.history.records import (
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
         RunRecord,
         WorkflowRecord,
     )
-    from stagelight_plugins.hookspecs import Batch
+    from stagelight_plugins.hookspecs import Batch, QueryResult
 
 READERS: Final = 2
 
@@ -36,6 +39,7 @@ class ClickHouseHistory:
         self._write = Lane("writer", threads=1, connect=partial(self._connect, readonly="0"))
         # 2: reads and settings only, whatever the text of a query says.
         self._read = Lane("reader", threads=READERS, connect=partial(self._connect, readonly="2"))
+        self._asker = Asker(engine)
 
     def _connect(self, readonly: str) -> Handle:
         return self._engine.connect(database=self._engine.database, settings={"readonly": readonly})
@@ -86,12 +90,19 @@ class ClickHouseHistory:
         """See `History.trace_runs`."""
         return await self._read.call(lambda handle: reader.trace_runs(handle, since, limit))
 
+    async def query(
+        self, sql: str, parameters: Mapping[str, Any] | None, *, seconds: float, rows: int
+    ) -> QueryResult:
+        """See `History.query`."""
+        return await self._asker.ask(sql, parameters, seconds=seconds, rows=rows)
+
     async def status(self) -> HistoryStatus:
         """See `History.status`."""
         return await self._read.call(lambda handle: reader.status(handle, self._engine.description))
 
     async def close(self) -> None:
         """See `History.close`."""
+        await self._asker.close()
         await self._read.close()
         await self._write.close()
         await self._anchor.close()

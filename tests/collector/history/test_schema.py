@@ -32,7 +32,7 @@ class Mortal:
     def __init__(self, handle: Handle, lives: int) -> None:
         self._handle = handle
         self._lives = lives
-        self.query = handle.query
+        self.query, self.raw_query = handle.query, handle.raw_query
         self.insert = handle.insert
         self.close = handle.close
 
