@@ -77,7 +77,7 @@ class RunsApi:
     def _in_memory(self) -> Iterator[dict[str, Any]]:
         """Yield the runs of which memory knows all, as they are now, and what the lobby remembers of others."""
         rooms = self.hub.rooms
-        yield from (view.run_view(room.run) for room in rooms.values() if room.whole)
+        yield from (room.summary() for room in rooms.values() if room.whole)
         yield from (run for run in self.hub.lobby.runs() if run["id"] not in rooms)
 
     async def show(self, request: web.Request) -> web.Response:

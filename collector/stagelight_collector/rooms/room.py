@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stagelight_collector.encoding import encode
 from stagelight_collector.rooms import view
@@ -34,16 +34,23 @@ class Room:
     watched: float = float("-inf")
     """When the last viewer left."""
     _snapshot: bytes = b""
+    _summary: dict[str, Any] | None = None
     _steps: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def apply(self, event: Event) -> Change:
         """Take an event; return what changed."""
         change = self.run.apply(event)
         if change:
-            self._snapshot = b""
+            self._snapshot, self._summary = b"", None
         if change.step is not None:
             self._steps.pop(change.step.id, None)
         return change
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run without its steps, made again only when something has changed; nobody may write to it."""
+        if self._summary is None:
+            self._summary = view.run_view(self.run)
+        return self._summary
 
     def describe(self, event: Event, change: Change) -> bytes:
         """Return the message of an event: what happened, and the new state of what it happened to."""

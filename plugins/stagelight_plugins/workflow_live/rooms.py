@@ -61,6 +61,8 @@ class Rooms:
     dropped: int = 0
     """Sockets that were closed because they were too slow."""
     _rooms: dict[str, set[Listener]] = field(default_factory=dict[str, "set[Listener]"])
+    _watching: dict[str, set[Listener]] = field(default_factory=dict[str, "set[Listener]"])
+    """Of the rooms, those that were opened for no workflow: what every change is told to."""
     _count: int = 0
 
     @property
@@ -78,9 +80,8 @@ class Rooms:
 
     def tell_watchers(self, kind: str, **fields: Any) -> None:
         """Send a message to the sockets in rooms of no workflow."""
-        for room, listeners in self._rooms.items():
-            if not self.is_workflow(room):
-                self._tell(listeners, kind, fields)
+        for listeners in self._watching.values():
+            self._tell(listeners, kind, fields)
 
     def _tell(self, listeners: set[Listener], kind: str, fields: dict[str, Any]) -> None:
         if listeners:
@@ -102,6 +103,8 @@ class Rooms:
         listener = Listener(socket)
         listeners = self._rooms.setdefault(room, set())
         listeners.add(listener)
+        if not self.is_workflow(room):
+            self._watching[room] = listeners
         self._count += 1
         writer = asyncio.create_task(listener.write(), name="workflow-live-socket")
         try:
@@ -115,6 +118,7 @@ class Rooms:
             listeners.discard(listener)
             if not listeners:
                 self._rooms.pop(room, None)
+                self._watching.pop(room, None)
         return socket
 
     async def _hear(self, listener: Listener) -> None:

@@ -318,3 +318,15 @@ async def test_places_are_bounded_and_freed(hub: Hub) -> None:
     hub.leave(viewers[0])
 
     assert hub.join([LOBBY]) in hub.viewers
+
+
+async def test_a_summary_is_made_again_only_when_something_has_changed(hub: Hub) -> None:
+    await hub.write([event(T.RUN_STARTED)])
+    first = hub.rooms["r"].summary()
+    await hub.write([event(T.RUN_STARTED)])
+    assert hub.rooms["r"].summary() is first
+
+    await hub.write([event(T.STEP_STARTED, step_id="s", step_name="load")])
+
+    assert hub.rooms["r"].summary()["steps"]["running"] == 1
+    assert hub.rooms["r"].summary()["running_step"] == "load"
