@@ -23,6 +23,7 @@ from stagelight_collector.api import problem
 from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
 from stagelight_collector.archive import Archive
 from stagelight_collector.attribution import Attribution
+from stagelight_collector.errors import DataDirUnusable, PortRefused, PortTaken
 from stagelight_collector.feed.sse import Feed
 from stagelight_collector.feed.ws import SocketFeed
 from stagelight_collector.health import Health
@@ -68,37 +69,6 @@ REMEMBER_NS: Final = 24 * 3600 * 1_000_000_000
 TRACES: Final = 50_000
 
 _log = logging.getLogger(__name__)
-
-
-class PortTaken(Exception):
-    """Another program listens there."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(
-            f"port {port} on {host} is taken, perhaps by another collector; stop it, or choose another with --port"
-        )
-        self.port = port
-
-
-class PortRefused(Exception):
-    """The system does not let this process listen there."""
-
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(
-            f"cannot listen on port {port} of {host} ({reason}); choose a port above 1023 with --port, "
-            "or another loopback address with --host"
-        )
-        self.port = port
-
-
-class DataDirUnusable(Exception):
-    """Nothing can be kept in the data directory."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(
-            f"the data directory {path} cannot be used ({reason}); choose another with --data-dir"
-        )
-        self.path = path
 
 
 @dataclass(slots=True, eq=False)

@@ -25,8 +25,9 @@ from rich.progress import (
 
 from stagelight.conventions import RunStatus
 from stagelight_collector import config
-from stagelight_collector.app import Collector, PortTaken
+from stagelight_collector.app import Collector
 from stagelight_collector.cli.failures import explained
+from stagelight_collector.errors import PortTaken
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stagelight_collector.app import DataDirUnusable, PortRefused, PortTaken
+from stagelight_collector.errors import DataDirUnusable, PortRefused, PortTaken
 from stagelight_collector.history import HistoryError
 from stagelight_collector.journal import JournalError
 from stagelight_collector.security import UnsafeBind
