@@ -21,6 +21,7 @@ from stagelight.events import Event
 from stagelight_collector import receivers, security
 from stagelight_collector.api import problem
 from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
+from stagelight_collector.api.sql import SqlApi
 from stagelight_collector.archive import Archive
 from stagelight_collector.attribution import Attribution
 from stagelight_collector.errors import DataDirUnusable, PortRefused, PortTaken
@@ -230,6 +231,7 @@ class Collector:
                 RoutesPlugin(partial(receivers.routes, self._ingest, self._receiver_limits(), counters)),
             ),
             ("api", RoutesPlugin(lambda: [*RunsApi(hub, history).routes(), *pages_routes(self.pages)])),
+            ("sql", RoutesPlugin(SqlApi(history).routes)),
             ("feed", RoutesPlugin(lambda: [*Feed(hub).routes(), *SocketFeed(hub).routes()])),
             ("health", RoutesPlugin(self.health.routes)),
             ("page", RoutesPlugin(Page().routes)),
@@ -330,7 +332,7 @@ class Collector:
 
 def core_plugins() -> list[tuple[str, object]]:
     """Return the collector's own parts as plugins, for listing."""
-    return [(name, RoutesPlugin(tuple)) for name in ("receiver", "api", "feed", "health", "page")]
+    return [(name, RoutesPlugin(tuple)) for name in ("receiver", "api", "sql", "feed", "health", "page")]
 
 
 async def load_events(history: History, run_id: str) -> list[Event]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -25,18 +25,23 @@ class Problem(Exception):
         detail: What is wrong with this request.
         remedy: What to do about it.
         retry_after: Seconds after which to try again.
+        members: More to tell programs, beside the members that every problem has.
     """
 
-    def __init__(self, status: int, detail: str, remedy: str = "", *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, remedy: str = "", *, retry_after: int | None = None, **members: Any
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.remedy = remedy
         self.retry_after = retry_after
+        self.members = members
 
     def response(self) -> web.Response:
         """Return the error as a response."""
-        body = {
+        body: dict[str, Any] = {
+            **self.members,
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,

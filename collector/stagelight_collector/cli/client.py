@@ -24,7 +24,7 @@ TRIES: Final = 30
 """How often a feed that broke off is asked for again, about once a second, before it is given up."""
 PAUSE_SECONDS: Final = 1.0
 
-_ANSWERS: Final = frozenset({"runs", "run", "status"})
+_ANSWERS: Final = frozenset({"runs", "run", "status", "rows"})
 """What is in every answer that commands ask for; where none is, another program answered."""
 
 
@@ -67,7 +67,7 @@ class CollectorGone(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Reads from a collector."""
+    """Asks a collector."""
 
     url: str
     timeout: float = TIMEOUT_SECONDS
@@ -78,7 +78,19 @@ class Client:
         Raises:
             UserError: The collector cannot be reached, refuses, or is none.
         """
-        with self._open(path, query) as response:
+        return self._answer(path, query)
+
+    def post(self, *path: str, body: Any) -> dict[str, Any]:
+        """Send JSON to a path, and return the JSON that is answered.
+
+        Raises:
+            UserError: As for `get`.
+        """
+        headers = {"Content-Type": "application/json"}
+        return self._answer(path, {}, method="POST", data=json.dumps(body).encode(), headers=headers)
+
+    def _answer(self, path: tuple[str, ...], query: dict[str, Any], **request: Any) -> dict[str, Any]:
+        with self._open(path, query, **request) as response:
             try:
                 found = json.load(response)
             except (ValueError, OSError, HTTPException) as error:
@@ -102,7 +114,7 @@ class Client:
         path = ("api", "v1", "runs", run_id, "feed") if run_id is not None else ("api", "v1", "feed")
         while tries < TRIES:
             try:
-                with self._open(path, {}, last) as response:
+                with self._open(path, {}, headers={"Last-Event-ID": last} if last else {}) as response:
                     if response.status == 204:
                         return
                     for identity, kind, data in _messages(response):
@@ -120,17 +132,16 @@ class Client:
             sleep(PAUSE_SECONDS)
         raise CollectorGone
 
-    def _open(self, path: tuple[str, ...], query: dict[str, Any], last_id: str = "") -> HTTPResponse:
+    def _open(self, path: tuple[str, ...], query: dict[str, Any], **request: Any) -> HTTPResponse:
         given = {key: value for key, value in query.items() if value not in (None, "")}
         address = (
             f"{self.url.rstrip('/')}/{'/'.join(quote(part, safe='') for part in path)}?{urlencode(given)}"
         )
-        headers = {"Last-Event-ID": last_id} if last_id else {}
         if not address.startswith(("http://", "https://")):
             raise UserError(f"{self.url!r} is not an address; write --url {config.Settings().url}")
         try:
-            request = Request(address, headers=headers)  # noqa: S310 - the scheme was checked
-            return cast("HTTPResponse", _direct().open(request, timeout=self.timeout))
+            asked = Request(address, **request)  # noqa: S310 - the scheme was checked
+            return cast("HTTPResponse", _direct().open(asked, timeout=self.timeout))
         except HTTPError as error:
             raise self._refusal(error) from error
         except (URLError, OSError) as error:

@@ -10,6 +10,7 @@ from stagelight_collector.cli.doctor import doctor
 from stagelight_collector.cli.plugins import plugins
 from stagelight_collector.cli.run import run
 from stagelight_collector.cli.runs import runs
+from stagelight_collector.cli.sql import sql
 from stagelight_collector.cli.up import up
 from stagelight_plugins import hookimpl
 
@@ -23,7 +24,7 @@ class Commands:
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
         """Add them, in the order in which a user meets them."""
-        for command in (demo, up, run, runs, plugins, doctor, config_group):
+        for command in (demo, up, run, runs, sql, plugins, doctor, config_group):
             cli.add_command(command)
 
 

@@ -234,13 +234,13 @@ class ServerEngine:
         except Exception as error:
             where = f"{self.host}:{self.port}" if self.port else self.host
             raise HistoryError(
-                f"cannot reach ClickHouse at {where} ({_reason(error)}); start it, or mend `history` in stagelight.toml",
+                f"cannot reach ClickHouse at {where} ({reason(error)}); start it, or mend `history` in stagelight.toml",
                 retryable=True,
             ) from error
         return opened
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Return the cause in a few words: the system's where there is one, else the first line of the server's."""
     cause: BaseException | None = error
     while cause is not None:

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from stagelight_collector.history.engine import reason
 from stagelight_collector.history.syntax import Words, examine
 from stagelight_plugins.errors import HistoryAway, QueryFailed, QueryRefused
 from stagelight_plugins.hookspecs import QueryResult
@@ -161,8 +162,10 @@ def _told(call: Callable[[], Any]) -> Any:
     except Exception as error:
         text = str(error)
         code = getattr(error, "code", None) or (int(found[1]) if (found := _CODE.match(text)) else None)
-        if code is None and isinstance(error.__cause__ or error, OSError):
-            raise HistoryAway(text) from error
+        if (
+            code is None and type(error).__name__ == "OperationalError"
+        ):  # the client's: it was not the engine that spoke
+            raise HistoryAway(f"history cannot be reached ({reason(error)})") from error
         raise QueryFailed(_line(text), code=code) from error
 
 
