@@ -24,7 +24,8 @@ from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
 from stagelight_collector.api.sql import SqlApi
 from stagelight_collector.archive import Archive
 from stagelight_collector.attribution import Attribution
-from stagelight_collector.errors import DataDirUnusable, PortRefused, PortTaken
+from stagelight_collector.clickhouse import ClickHouseInterface
+from stagelight_collector.errors import ClickHousePortUnusable, DataDirUnusable, PortRefused, PortTaken
 from stagelight_collector.feed.sse import Feed
 from stagelight_collector.feed.ws import SocketFeed
 from stagelight_collector.health import Health
@@ -96,6 +97,7 @@ class Collector:
         self.pipeline: Pipeline
         self.health: Health
         self.pages: Sequence[PageEntry] = ()
+        self.clickhouse: ClickHouseInterface | None = None
         self._deadline: float | None = None
         self.left_behind = False
         """Whether something did not stop in time and may keep the process from ending by itself."""
@@ -176,12 +178,17 @@ class Collector:
             _log.info("%d journal entries from before the restart were read again", replayed)
         await self._run_pipeline(stack)
         await self._serve(stack)
+        await self._open_to_clients(stack, history)
         await self._host.receive(stack)
 
     def _bind(self, stack: AsyncExitStack) -> None:
         """Take the port before anything else is opened; connections are accepted when all is ready."""
         host, port = self.settings.host, self.settings.port
         security.check_bind(host)
+        if self.settings.clickhouse_port is not None and not self.settings.history_dsn.startswith("chdb:"):
+            raise ClickHousePortUnusable(
+                self.settings.clickhouse_port, "history is on a server; point clients at that server"
+            )
         try:
             found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
             self._socket = stack.enter_context(socket.socket(*found[:3]))
@@ -292,6 +299,14 @@ class Collector:
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, self._socket).start()
         stack.callback(self.pipeline.hub.close)
+
+    async def _open_to_clients(self, stack: AsyncExitStack, history: History) -> None:
+        """Let clients of ClickHouse read the embedded history, where that was asked for."""
+        port = self.settings.clickhouse_port
+        if port is not None:
+            self.clickhouse = ClickHouseInterface(history, self.settings.host, port, self._policy())
+            stack.push_async_callback(self.clickhouse.stop)
+            await self.clickhouse.start()
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[problem.middleware])

@@ -72,6 +72,12 @@ class Settings(BaseModel):
     history: str = Field(
         default="", description="The DSN of history; empty means chdb in the data directory."
     )
+    clickhouse_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="A port at which clients of ClickHouse (Grafana, DBeaver, Metabase) read the embedded history; off unless set.",
+    )
     allowed_hosts: list[str] = Field(default_factory=list, description="More values for the Host header.")
     allowed_origins: list[str] = Field(
         default_factory=list,

@@ -37,3 +37,11 @@ class DataDirUnusable(Exception):
             f"the data directory {path} cannot be used ({reason}); choose another with --data-dir"
         )
         self.path = path
+
+
+class ClickHousePortUnusable(Exception):
+    """Clients of ClickHouse cannot be let in at the port that the configuration names."""
+
+    def __init__(self, port: int, reason: str) -> None:
+        super().__init__(f"clickhouse_port {port} cannot be used: {reason}, or leave `clickhouse_port` out")
+        self.port = port

@@ -11,7 +11,7 @@ import pytest
 
 from stagelight_collector.app import Collector, core_plugins
 from stagelight_collector.config import Settings
-from stagelight_collector.errors import DataDirUnusable, PortTaken
+from stagelight_collector.errors import ClickHousePortUnusable, DataDirUnusable, PortTaken
 from stagelight_collector.security import UnsafeBind
 
 if TYPE_CHECKING:
@@ -41,6 +41,24 @@ async def test_an_unusable_data_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataDirUnusable, match="choose another with --data-dir"):
         await Collector(settings(tmp_path / "file" / "below")).start()
+
+
+async def test_clients_of_clickhouse_read_history_where_that_is_asked_for(tmp_path: Path) -> None:
+    async with (
+        Collector(settings(tmp_path, clickhouse_port=0, history="chdb://memory")) as collector,
+        aiohttp.ClientSession() as session,
+    ):
+        assert collector.clickhouse is not None
+        async with session.post(
+            collector.clickhouse.url, data="SELECT count() FROM stagelight_runs"
+        ) as answer:
+            assert (answer.status, await answer.text()) == (200, "0\n")
+
+
+async def test_clients_of_a_server_are_sent_to_that_server(tmp_path: Path) -> None:
+    collector = Collector(settings(tmp_path, clickhouse_port=0, history="clickhouse://127.0.0.1:9/x"))
+    with pytest.raises(ClickHousePortUnusable, match="point clients at that server"):
+        await collector.start()
 
 
 async def test_stop_is_safe_before_start_and_twice(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stagelight_collector.errors import DataDirUnusable, PortRefused, PortTaken
+from stagelight_collector.errors import ClickHousePortUnusable, DataDirUnusable, PortRefused, PortTaken
 from stagelight_collector.history import HistoryError
 from stagelight_collector.journal import JournalError
 from stagelight_collector.security import UnsafeBind
@@ -27,5 +27,13 @@ def explained() -> Generator[None]:
     """Turn the errors that a user can mend into one line each."""
     try:
         yield
-    except (PortTaken, PortRefused, DataDirUnusable, HistoryError, JournalError, UnsafeBind) as error:
+    except (
+        PortTaken,
+        PortRefused,
+        ClickHousePortUnusable,
+        DataDirUnusable,
+        HistoryError,
+        JournalError,
+        UnsafeBind,
+    ) as error:
         raise UserError(str(error)) from error

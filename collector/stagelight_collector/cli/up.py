@@ -78,6 +78,8 @@ async def _serve(settings: config.Settings, open_: bool) -> None:
 async def _until_stopped(collector: Collector, signals: Signals, open_: bool) -> None:
     click.echo(f"Stagelight is listening on {collector.url}")
     click.echo(f"Data is kept in {collector.settings.data_dir}. Press Ctrl-C to stop.", err=True)
+    if collector.clickhouse is not None:
+        click.echo(f"Clients of ClickHouse read history at {collector.clickhouse.url}.", err=True)
     if open_:
         webbrowser.open(collector.url)
     await signals.stop.wait()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stagelight.events import Event
+    from stagelight_collector.history.raw import RawAnswer
     from stagelight_plugins.hookspecs import Batch, QueryResult
 
 __all__ = [
@@ -116,6 +117,27 @@ class History(Protocol):
         self, sql: str, parameters: Mapping[str, Any] | None, *, seconds: float, rows: int
     ) -> QueryResult:
         """Answer a question in SQL that only reads; see `stagelight_plugins.hookspecs.Collector.query`."""
+        ...
+
+    async def raw(
+        self,
+        sql: str,
+        parameters: Mapping[str, str],
+        *,
+        database: str,
+        settings: Mapping[str, str],
+        default_format: str,
+    ) -> RawAnswer:
+        """Answer a question as `query` does, in the format of ClickHouse's that it asks for.
+
+        `parameters` are as clients of ClickHouse send them, escaped like fields of TabSeparated. `settings` must have
+        been chosen: they are set as they are, beside the limits of `query`.
+
+        Raises:
+            QueryRefused: The statement is none that only reads history.
+            QueryFailed: The engine cannot answer it, or not within the limits.
+            HistoryAway: History cannot be reached for now.
+        """
         ...
 
     async def status(self) -> HistoryStatus:

@@ -156,6 +156,10 @@ class ChdbEngine:
             raise self._refusal(error) from error
         return opened
 
+    def connection(self) -> Any:
+        """Open a connection of chdb's own, which counts the rows of an answer. Called in worker threads only."""
+        return _library("chdb").connect(self.path)
+
     def _prepare(self) -> None:
         if self.path == ":memory:":
             return

@@ -129,7 +129,15 @@ def raw(handle: Handle, asked: Question, form: str) -> bytes:
     Raises:
         QueryFailed: The engine refuses it, or a limit was reached.
     """
-    body: bytes = _told(lambda: handle.raw_query(asked.sql, asked.parameters or None, fmt=form))
+    return bounded(told(lambda: handle.raw_query(asked.sql, asked.parameters or None, fmt=form)))
+
+
+def bounded(body: bytes) -> bytes:
+    """Return an answer, unless it is too large.
+
+    Raises:
+        QueryFailed: It is.
+    """
     if len(body) > MAX_BYTES:
         raise QueryFailed(f"the answer has {len(body)} bytes, more than {MAX_BYTES}; ask for less", code=396)
     return body
@@ -152,11 +160,15 @@ def _tree(handle: Handle, statement: str, parameters: Mapping[str, Any]) -> list
 
 
 def _rows(handle: Handle, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
-    return _told(lambda: handle.query(sql, parameters or None).result_rows)
+    return told(lambda: handle.query(sql, parameters or None).result_rows)
 
 
-def _told(call: Callable[[], Any]) -> Any:
-    """Call the engine; say what it says in one line."""
+def told(call: Callable[[], Any]) -> Any:
+    """Call the engine; say what it says in one line.
+
+    Raises:
+        QueryFailed, HistoryAway: What went wrong.
+    """
     try:
         return call()
     except Exception as error:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from stagelight_collector.history import reader, schema
 from stagelight_collector.history.asking import Asker
+from stagelight_collector.history.engine import ChdbEngine
 from stagelight_collector.history.lane import Lane
+from stagelight_collector.history.raw import RawAnswer, RawAsker
 from stagelight_collector.history.writer import Writer
+from stagelight_plugins.errors import QueryFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +43,7 @@ class ClickHouseHistory:
         # 2: reads and settings only, whatever the text of a query says.
         self._read = Lane("reader", threads=READERS, connect=partial(self._connect, readonly="2"))
         self._asker = Asker(engine)
+        self._raw = RawAsker(engine) if isinstance(engine, ChdbEngine) else None
 
     def _connect(self, readonly: str) -> Handle:
         return self._engine.connect(database=self._engine.database, settings={"readonly": readonly})
@@ -96,6 +100,22 @@ class ClickHouseHistory:
         """See `History.query`."""
         return await self._asker.ask(sql, parameters, seconds=seconds, rows=rows)
 
+    async def raw(
+        self,
+        sql: str,
+        parameters: Mapping[str, str],
+        *,
+        database: str,
+        settings: Mapping[str, str],
+        default_format: str,
+    ) -> RawAnswer:
+        """See `History.raw`."""
+        if self._raw is None:
+            raise QueryFailed("history is on a server; ask that server")
+        return await self._raw.ask(
+            sql, parameters, database=database, settings=settings, default_format=default_format
+        )
+
     async def status(self) -> HistoryStatus:
         """See `History.status`."""
         return await self._read.call(lambda handle: reader.status(handle, self._engine.description))
@@ -103,6 +123,8 @@ class ClickHouseHistory:
     async def close(self) -> None:
         """See `History.close`."""
         await self._asker.close()
+        if self._raw is not None:
+            await self._raw.close()
         await self._read.close()
         await self._write.close()
         await self._anchor.close()

@@ -77,6 +77,8 @@ class _Node(NamedTuple):
     """The kinds of the nodes around it, the outermost first."""
     function: str
     """The function whose argument it is."""
+    place: int
+    """Which argument, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +124,18 @@ def examine(lines: Sequence[str], *, database: str, words: Words) -> None:
 
 def _nodes(lines: Sequence[str]) -> Iterator[_Node]:
     stack: list[tuple[str, str]] = []
+    places: dict[int, int] = {}
     for line in lines:
         found = _LINE.match(line)
         if found is None:
             raise QueryRefused("it has a name that breaks the line", "use plain names")
         depth, kind, detail = len(found[1]), found[2], _TAIL.sub("", f" {found[3]}").strip()
         del stack[depth:]
+        places = {each: place for each, place in places.items() if each <= depth}
         above = tuple(kind for kind, _ in stack)
         function = stack[-2][1] if len(stack) > 1 and stack[-2][0] == "Function" else ""
-        yield _Node(kind, detail, above, function)
+        yield _Node(kind, detail, above, function, places.setdefault(depth, 0))
+        places[depth] += 1
         stack.append((kind, detail))
 
 
@@ -174,7 +179,7 @@ def _identifier(node: _Node, database: str, words: Words) -> None:
         raise QueryRefused(
             f"the name {node.detail} stands for a function that does more than calculate", "use another"
         )
-    if "." in node.detail and _IN.fullmatch(node.function):
+    if "." in node.detail and node.place and _IN.fullmatch(node.function):  # … IN a table
         _table(node.detail, database)
 
 
