@@ -58,6 +58,8 @@ FLUSH_SECONDS: Final = 0.25
 """How often the lobby learns of details, and rooms are completed from history."""
 LOOK_SECONDS: Final = 1.0
 """How often each viewer's connection is looked after."""
+IDLE_SECONDS: Final = 5.0
+"""How often idle rooms are looked for."""
 MAX_EVENTS: Final = 200_000
 """How many events of one run are read back from history."""
 
@@ -282,6 +284,9 @@ class Collector:
         await _task(stack, _again_and_again(self._tidy, FLUSH_SECONDS), "housekeeping")
         await _task(stack, _again_and_again(self.pipeline.hub.look_after, LOOK_SECONDS), "viewers")
         await _task(stack, _again_and_again(self.pipeline.hub.warm, FLUSH_SECONDS), "warming")
+        await _task(
+            stack, _again_and_again(self.pipeline.hub.eviction.close_idle, IDLE_SECONDS), "idle-rooms"
+        )
 
     async def _tidy(self) -> None:
         self.pipeline.hub.flush()

@@ -85,7 +85,7 @@ class Health(MetricsCollector):
             ("stagelight_journal_bytes", "Bytes in the journal.", self.journal.bytes),
             ("stagelight_journal_entries", "Entries that history has yet to take.", self.journal.entries),
             ("stagelight_rooms", "Runs in memory.", len(self.hub.rooms)),
-            ("stagelight_room_steps", "Steps in memory.", self.hub.steps),
+            ("stagelight_room_steps", "Steps in memory.", self.hub.eviction.steps),
             ("stagelight_viewers", "Connected viewers.", len(self.hub.viewers)),
             (
                 "stagelight_attribution_waiting",

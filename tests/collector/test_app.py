@@ -84,5 +84,6 @@ async def test_a_collector_starts_serves_and_stops_without_leaving_anything(tmp_
         assert [info.name for info in collector.plugins.infos() if info.kind == "core"] == names
 
     assert "stagelight_journal_entries 0.0" in metrics
+    assert "stagelight_rooms_closed_idle_total 0.0" in metrics
     assert not collector.left_behind
     assert asyncio.all_tasks() == before

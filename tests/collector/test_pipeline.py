@@ -92,7 +92,7 @@ async def test_a_restart_finds_runs_as_they_were_found_then(house: Any) -> None:
 
 async def test_a_room_stays_until_history_has_what_the_pipeline_gave_it(house: Any) -> None:
     hub = house.pipeline.hub
-    hub.limits.rooms, hub.kept = 1, lambda: house.journal.committed
+    hub.limits.rooms, hub.eviction.kept = 1, lambda: house.journal.committed
     async with house.running("pipeline"):
         await house.send(house.started("a"))
         await house.send(house.started("b", trace=2))

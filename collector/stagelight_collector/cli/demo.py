@@ -9,9 +9,12 @@ import signal
 import sys
 import tempfile
 import webbrowser
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+import aiohttp
 import click
 from rich.console import Console
 from rich.progress import (
@@ -27,10 +30,15 @@ from stagelight.conventions import RunStatus
 from stagelight_collector import config
 from stagelight_collector.app import Collector
 from stagelight_collector.cli.failures import explained
+from stagelight_collector.demo.sample import Sample
 from stagelight_collector.errors import PortTaken
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from rich.progress import TaskID
+
+    Watch = Callable[[Collector, asyncio.Event], Awaitable[int]]
 
 LOOK_SECONDS: Final = 0.2
 """How often the terminal is brought up to date."""
@@ -41,7 +49,7 @@ _OURS: Final = ("STAGELIGHT_", "OTEL_")
 _ENDED: Final = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED}
 
 
-@click.command(epilog="Example: stagelight demo --no-open --once")
+@click.command(epilog="Example: stagelight demo --workflow-live --seed 7")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; a free one if 4318 is taken.")
 @click.option(
     "--data-dir",
@@ -50,11 +58,21 @@ _ENDED: Final = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED}
 )
 @click.option("--open/--no-open", "open_", default=True, help="Open the page in a browser.")
 @click.option("--once", is_flag=True, help="Stop when the job is done.")
-def demo(port: int | None, data_dir: Path | None, open_: bool, once: bool) -> int:
+@click.option("--workflow-live", is_flag=True, help="Play Workflow Live's sample workflows, not the job.")
+@click.option("--seed", type=int, help="With --workflow-live: the same number plays the same.")
+def demo(
+    *, port: int | None, data_dir: Path | None, open_: bool, once: bool, workflow_live: bool, seed: int | None
+) -> int:
     """Watch a real job run, with no set-up.
 
-    The job surveys Python's standard library. Your configuration is not read, and your history not touched.
+    The job surveys Python's standard library. With --workflow-live, three sample workflows of five stages are
+    played over HTTP as any client would, and one stage in ten fails. Your configuration is not read, and your
+    history not touched.
     """
+    if seed is not None and not workflow_live:
+        raise click.UsageError("--seed is for the sample workflows: add --workflow-live")
+    chance = Random(seed)  # noqa: S311 - it chooses how long a sample takes
+    watch = partial(_watch_sample, chance=chance) if workflow_live else _watch
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
     with (
         explained(),
@@ -63,13 +81,13 @@ def demo(port: int | None, data_dir: Path | None, open_: bool, once: bool) -> in
         settings = config.Settings(data_dir=(data_dir or Path(scratch)).absolute())
         if port is not None:
             settings.port = port
-        code = asyncio.run(_demo(settings, free_port=port is None, open_=open_, once=once))
+        code = asyncio.run(_demo(settings, watch, free_port=port is None, open_=open_, once=once))
     if data_dir:
-        click.echo(f"The runs and the job's report are in {data_dir}", err=True)
+        click.echo(f"What it made is in {data_dir}", err=True)
     return code
 
 
-async def _demo(settings: config.Settings, *, free_port: bool, open_: bool, once: bool) -> int:
+async def _demo(settings: config.Settings, watch: Watch, *, free_port: bool, open_: bool, once: bool) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -79,7 +97,7 @@ async def _demo(settings: config.Settings, *, free_port: bool, open_: bool, once
         click.echo(f"The page is at {collector.url}")
         if open_:
             webbrowser.open(collector.url)
-        code = await _watch(collector, stop)
+        code = await watch(collector, stop)
         if not once and not stop.is_set():
             click.echo("The page stays up to look around in. Press Ctrl-C to stop.", err=True)
             await stop.wait()
@@ -106,25 +124,46 @@ async def _watch(collector: Collector, stop: asyncio.Event) -> int:
     """Run the job and show its progress; return its exit code, 0 when it was stopped on purpose."""
     job = await _job(collector)
     output = asyncio.create_task(job.communicate())
-    stopping = asyncio.create_task(stop.wait())
     try:
-        with _bars() as progress:
-            tasks: dict[str, TaskID] = {}
-            while not (output.done() or stopping.done()):
-                _show(progress, tasks, collector.runs())
-                await asyncio.wait(
-                    {output, stopping}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-            await collector.settle()
-            _show(progress, tasks, collector.runs())
+        await _follow(collector, output, stop)
     finally:
-        stopping.cancel()
         await _end(job)
         _, said = await output
     if stop.is_set():
         return 0
     click.echo(said.decode(errors="replace"), err=True, nl=False)
     return int(job.returncode or 0)
+
+
+async def _watch_sample(collector: Collector, stop: asyncio.Event, chance: Random) -> int:
+    """Play the sample workflows and show their progress. One that fails as it should is no failure of the demo."""
+    async with aiohttp.ClientSession(collector.url, raise_for_status=True) as session:
+        playing = asyncio.create_task(Sample(session, chance).play())
+        try:
+            await _follow(collector, playing, stop)
+        finally:
+            playing.cancel()
+            await asyncio.wait([playing])
+    if not playing.cancelled():
+        playing.result()
+    return 0
+
+
+async def _follow(collector: Collector, work: asyncio.Future[Any], stop: asyncio.Event) -> None:
+    """Show the progress of runs until the work is done or is to stop."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        with _bars() as progress:
+            tasks: dict[str, TaskID] = {}
+            while not (work.done() or stopping.done()):
+                _show(progress, tasks, collector.runs())
+                await asyncio.wait(
+                    {work, stopping}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+            await collector.settle()
+            _show(progress, tasks, collector.runs())
+    finally:
+        stopping.cancel()
 
 
 async def _job(collector: Collector) -> asyncio.subprocess.Process:

@@ -4,7 +4,7 @@ All methods run on the event loop. One increasing number orders the messages of 
 several rooms resumes all of them with one `Last-Event-ID`.
 
 A room is whole when memory holds all of its run; a room that was opened in the middle of a run is completed from
-history. So no room leaves memory before history has its events.
+history. So no room leaves memory before history has its events (see `eviction`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ from stagelight.conventions import EventType
 from stagelight_collector.encoding import encode
 from stagelight_collector.rooms import view
 from stagelight_collector.rooms.channel import Channel, Message, Viewer
+from stagelight_collector.rooms.eviction import Eviction
 from stagelight_collector.rooms.limits import HubCounters, HubLimits, TooManyViewers
 from stagelight_collector.rooms.lobby import Lobby
 from stagelight_collector.rooms.room import Room
@@ -35,8 +36,6 @@ LOBBY: Final = ""
 """The lobby among names of rooms; no run has it."""
 SLICE: Final = 200
 """How many events, or runs, are dealt with before others get their turn on the event loop."""
-CANDIDATES: Final = 64
-"""How many rooms are looked at for one to let go of."""
 FRESH_NS: Final = 5_000_000_000
 """A start that was received so soon after it happened has no past in history."""
 RETURN_SECONDS: Final = 60.0
@@ -74,15 +73,13 @@ class Hub:
     viewers: set[Viewer] = field(default_factory=set[Viewer])
     closing: bool = False
     lobby: Lobby = field(init=False)
-    _unkept: Counter[str] = field(default_factory=Counter[str])
-    """Runs of which history is being told outside the journal."""
+    eviction: Eviction = field(init=False)
     _dirty: dict[str, None] = field(default_factory=dict[str, None])
     _cold: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
-    _ended: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
-    _steps: int = 0
 
     def __post_init__(self) -> None:
         self.lobby = Lobby(self.limits.lobby, self._publish)
+        self.eviction = Eviction(self.rooms, self.limits, self.counters, self.clock, self.kept, self._let_go)
 
     # --- events in ------------------------------------------------------------------------------------------------
 
@@ -113,36 +110,21 @@ class Hub:
         if change.run and event.type in _LOUD:
             self._list(room)
 
-    @contextmanager
-    def awaiting_history(self, run_ids: Iterable[str]) -> Generator[None]:
+    def awaiting_history(self, run_ids: Iterable[str]) -> AbstractContextManager[None]:
         """Keep the rooms of these runs in memory while their events go into history without the journal."""
-        ids = list(run_ids)
-        self._unkept.update(ids)
-        try:
-            yield
-        finally:
-            self._unkept.subtract(ids)
-            for run_id in ids:
-                if not self._unkept[run_id]:
-                    del self._unkept[run_id]
+        return self.eviction.awaiting_history(run_ids)
 
     def _apply(self, room: Room, event: Event) -> Change:
         steps = len(room.run.steps)
         change = room.apply(event)
         if self.rooms.get(room.run.id) is room:
-            self._steps += len(room.run.steps) - steps
+            self.eviction.steps += len(room.run.steps) - steps
             if change.run:
-                self._mark_ended(room)
+                self.eviction.mark(room)
         return change
 
-    def _mark_ended(self, room: Room) -> None:
-        if room.run.final is None:
-            self._ended.pop(room.run.id, None)
-        else:
-            self._ended[room.run.id] = None
-
     def _open(self, run_id: str, *, whole: bool) -> Room:
-        self._make_place()
+        self.eviction.make_place()
         room = self.rooms[run_id] = Room(Run(run_id), whole=whole)
         room.channel.skip(self.seq)
         room.touched = self.clock()
@@ -355,47 +337,12 @@ class Hub:
         channels = [room.channel for room in rooms if room is not None]
         return [self.lobby.channel, *channels] if LOBBY in names else channels
 
-    # --- the bound ------------------------------------------------------------------------------------------------
-
-    @property
-    def steps(self) -> int:
-        """How many steps all rooms hold."""
-        return self._steps
-
-    def _make_place(self) -> None:
-        while len(self.rooms) >= self.limits.rooms or self._steps > self.limits.steps:
-            kept = self.kept()
-            victim = self._victim(kept)
-            if victim is None and len(self.rooms) >= 2 * self.limits.rooms:
-                victim = self._victim(None)
-            if victim is None:
-                return
-            self.counters.evicted_early += not self._is_kept(victim, kept)
-            self._let_go(victim)
-
-    def _victim(self, kept: int | None) -> Room | None:
-        """Return a room that nobody needs: an ended one if there is one, and the longest untouched.
-
-        `kept`: up to which batch history has everything; None to let go of what history does not have, too.
-        """
-        for order in (self._ended, self.rooms):
-            for run_id, _ in zip(order, range(CANDIDATES), strict=False):
-                room = self.rooms[run_id]
-                needed = room.channel.viewers or room.pins
-                if not needed and (kept is None or self._is_kept(room, kept)):
-                    return room
-        return None
-
-    def _is_kept(self, room: Room, kept: int) -> bool:
-        return room.seq <= kept and room.run.id not in self._unkept
-
     def _let_go(self, room: Room) -> None:
+        """Forget a room that eviction has chosen; the lobby keeps what it says of the run."""
         run_id = room.run.id
         if run_id in self._dirty:
             self._list(room)
-        self.counters.evicted += 1
-        self._steps -= len(room.run.steps)
-        for order in (self._dirty, self._cold, self._ended, self.rooms):
+        for order in (self._dirty, self._cold, self.rooms):
             order.pop(run_id, None)
 
 

@@ -33,8 +33,11 @@ class HubCounters:
     duplicates: int = 0
     messages: int = 0
     evicted: int = 0
+    """Rooms that made place for others."""
     evicted_early: int = 0
-    """Rooms that left before history had all of their events."""
+    """Of those, the ones that left before history had all of their events."""
+    closed_idle: int = 0
+    """Rooms that left because nobody had needed them for long."""
     lagged: int = 0
     """How often a viewer fell behind and was given everything afresh."""
     dropped: int = 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import urllib.request
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,3 +99,36 @@ def test_the_demo_reads_no_settings_and_ctrl_c_is_one_word(tmp_path: Path) -> No
     assert (demo.returncode, errors.splitlines()[-1]) == (0, "Stopped.")
     assert "Traceback" not in errors
     assert list(scratch.iterdir()) == []
+
+
+def test_the_demo_of_workflow_live_plays_its_sample_until_ctrl_c(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "stagelight_collector", "demo", "--workflow-live", "--no-open", "--port", "0",
+         "--data-dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:  # fmt: skip
+        assert demo.stdout is not None
+        address = demo.stdout.readline().split()[-1] + "/workflow/"
+        running: list[bool] = []
+        while running != [True] * 3:
+            with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310  # our own
+                running = [each["status"] == "running" for each in json.load(answer)]
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=PATIENCE_SECONDS)
+
+    assert demo.returncode == 0
+    assert "Traceback" not in errors
+    with closing(sqlite3.connect(tmp_path / "plugins" / "workflow_live" / "workflows.sqlite")) as database:
+        states = [json.loads(state) for (state,) in database.execute("SELECT state FROM workflows")]
+    assert {state["name"]: state["error"] for state in states} == {
+        f"Sample Workflow {number}": "Stopped" for number in (1, 2, 3)
+    }
+
+
+def test_a_seed_without_the_sample_is_refused_with_the_remedy() -> None:
+    answer = command("demo", "--seed", "7")
+
+    assert answer.returncode == 2
+    assert "add --workflow-live" in answer.stderr

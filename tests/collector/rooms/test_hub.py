@@ -210,7 +210,7 @@ async def test_the_lobby_hears_of_steps_when_it_is_flushed(hub: Hub) -> None:
 
 async def test_a_room_stays_until_history_has_its_events(hub: Hub) -> None:
     committed = [0]
-    hub.kept = lambda: committed[0]
+    hub.eviction.kept = lambda: committed[0]
     for number in range(1, 5):
         await hub.write([event(T.RUN_STARTED, f"r{number}", number)], seq=number)
     assert len(hub.rooms) == 4
@@ -223,7 +223,7 @@ async def test_a_room_stays_until_history_has_its_events(hub: Hub) -> None:
 
 
 async def test_memory_is_bounded_even_while_history_is_away(hub: Hub) -> None:
-    hub.kept = lambda: 0
+    hub.eviction.kept = lambda: 0
     for number in range(1, 20):
         await hub.write([event(T.RUN_STARTED, f"r{number}", number)], seq=number)
 
@@ -294,11 +294,11 @@ async def test_while_history_is_away_a_room_is_shown_as_far_as_it_is_known(hub: 
 async def test_the_count_of_steps_follows_the_rooms(hub: Hub, past: Past) -> None:
     past.runs["old"] = [event(T.STEP_STARTED, "old", step_id=str(number)) for number in range(500)]
     await hub.find("old")
-    assert hub.steps == 500
+    assert hub.eviction.steps == 500
     await hub.write([event(T.RUN_STARTED, f"r{number}", number) for number in range(9)])
 
     assert "old" not in hub.rooms
-    assert hub.steps == 0
+    assert hub.eviction.steps == 0
 
 
 async def test_a_finished_run_has_no_more_news_after_a_while(hub: Hub, clock: Clock) -> None:

@@ -19,6 +19,7 @@ from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
 from stagelight_collector.feed.admission import first_messages
 from stagelight_collector.feed.stream import afresh
+from stagelight_collector.rooms.eviction import SILENT_SECONDS
 from stagelight_collector.rooms.hub import RETURN_SECONDS, Hub
 from stagelight_collector.rooms.limits import HubLimits
 from stagelight_collector.rooms.room import Room
@@ -111,7 +112,8 @@ class World:
         self.hub = self._new_hub()
         self.does: tuple[Callable[[int], None], ...] = (
             self.happen, self.happen, self.happen, self.repeat, self.join, self.read, self.read, self.vanish,
-            self.come_back, self.archive, self.warm, self.restart, self.crowd_out, self.pass_time, self.break_down,
+            self.come_back, self.archive, self.warm, self.restart, self.crowd_out, self.pass_time, self.close_idle,
+            self.break_down,
         )  # fmt: skip
 
     def _new_hub(self) -> Hub:
@@ -186,6 +188,10 @@ class World:
 
     def pass_time(self, _number: int) -> None:
         self.now += RETURN_SECONDS + 1
+
+    def close_idle(self, _number: int) -> None:
+        self.now += SILENT_SECONDS + 1
+        drive(self.hub.eviction.close_idle())
 
     def break_down(self, number: int) -> None:
         self.failures = 1 + number % 3
