@@ -20,6 +20,7 @@ from stagelight.conventions import EventType
 from stagelight.events import Event
 from stagelight_collector import receivers, security
 from stagelight_collector.api import problem
+from stagelight_collector.api.history import HistoryApi
 from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
 from stagelight_collector.api.sql import SqlApi
 from stagelight_collector.archive import Archive
@@ -29,11 +30,12 @@ from stagelight_collector.errors import ClickHousePortUnusable, DataDirUnusable,
 from stagelight_collector.feed.sse import Feed
 from stagelight_collector.feed.ws import SocketFeed
 from stagelight_collector.health import Health
-from stagelight_collector.history import RunFilter, open_history
+from stagelight_collector.history import Retention, RunFilter, open_history
 from stagelight_collector.hosting import PluginHost
 from stagelight_collector.journal import Journal, JournalFull, JournalUnavailable
 from stagelight_collector.page import Page
 from stagelight_collector.pipeline import Pipeline, decode
+from stagelight_collector.retention import Keeper
 from stagelight_collector.rooms.hub import Hub
 from stagelight_collector.rooms.limits import HubLimits
 from stagelight_plugins import hookimpl
@@ -105,6 +107,7 @@ class Collector:
         """Whether something did not stop in time and may keep the process from ending by itself."""
         self._history: History
         self._host: PluginHost
+        self._keeper: Keeper
         self._socket: socket.socket
 
     async def __aenter__(self) -> Self:
@@ -230,6 +233,7 @@ class Collector:
             decode=decode,
             aside=self.settings.data_dir / "refused",
         )
+        self._keeper = Keeper(history, Retention(**self.settings.retention.model_dump()))
         self.pipeline = Pipeline(journal, hub, attribution, archive)
         self.health = Health(
             journal=journal, hub=hub, pipeline=self.pipeline, archive=archive, receiver=counters, sinks=[]
@@ -240,6 +244,7 @@ class Collector:
                 RoutesPlugin(partial(receivers.routes, self._ingest, self._receiver_limits(), counters)),
             ),
             ("api", RoutesPlugin(lambda: [*RunsApi(hub, history).routes(), *pages_routes(self.pages)])),
+            ("history", RoutesPlugin(HistoryApi(hub, archive, self._keeper).routes)),
             ("sql", RoutesPlugin(SqlApi(history).routes)),
             ("feed", RoutesPlugin(lambda: [*Feed(hub).routes(), *SocketFeed(hub).routes()])),
             ("health", RoutesPlugin(self.health.routes)),
@@ -281,6 +286,7 @@ class Collector:
     async def _run_pipeline(self, stack: AsyncExitStack) -> None:
         await _task(stack, self.pipeline.run(), "pipeline")
         stack.push_async_callback(self._bounded, self.pipeline.drain, "decoding")
+        await _task(stack, self._keeper.run(), "retention")
         await _task(stack, _again_and_again(self._tidy, FLUSH_SECONDS), "housekeeping")
         await _task(stack, _again_and_again(self.pipeline.hub.look_after, LOOK_SECONDS), "viewers")
         await _task(stack, _again_and_again(self.pipeline.hub.warm, FLUSH_SECONDS), "warming")
@@ -352,7 +358,10 @@ class Collector:
 
 def core_plugins() -> list[tuple[str, object]]:
     """Return the collector's own parts as plugins, for listing."""
-    return [(name, RoutesPlugin(tuple)) for name in ("receiver", "api", "sql", "feed", "health", "page")]
+    return [
+        (name, RoutesPlugin(tuple))
+        for name in ("receiver", "api", "history", "sql", "feed", "health", "page")
+    ]
 
 
 async def load_events(history: History, run_id: str) -> list[Event]:

@@ -55,6 +55,16 @@ class Bounds(BaseModel):
     viewers: int = Field(default=1_000, gt=0, description="Connected viewers.")
 
 
+class Keep(BaseModel):
+    """`[retention]`: how many days history keeps; 0 keeps for ever. Whole days or weeks go, so it may be some more."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    traces: int = Field(default=0, ge=0, le=36_500, description="Days that spans are kept.")
+    logs: int = Field(default=0, ge=0, le=36_500, description="Days that log lines are kept.")
+    runs: int = Field(default=0, ge=0, le=36_500, description="Days that runs and their events are kept.")
+
+
 class Settings(BaseModel):
     """All settings of the collector, as given or by default; `load` is what reads the file and the environment.
 
@@ -84,6 +94,7 @@ class Settings(BaseModel):
         description="Other origins, such as `http://127.0.0.1:8000`, whose pages may send requests.",
     )
     limits: Bounds = Field(default_factory=Bounds)
+    retention: Keep = Field(default_factory=Keep)
     plugins: dict[str, Any] = Field(
         default_factory=dict,
         description="`load` and `block` are lists of names; `[plugins.<name>]` is a plugin's own table.",
@@ -301,7 +312,8 @@ def _explain(item: Any, layers: _Layers) -> str:
     if item["type"] != "extra_forbidden":
         message = item["msg"][:1].lower() + item["msg"][1:]
         return f"{source}: `{name}` = {item['input']!r}: {message}"
-    level = Bounds.model_fields if keys[0] == "limits" and len(keys) > 1 else Settings.model_fields
+    tables = {"limits": Bounds.model_fields, "retention": Keep.model_fields}
+    level = tables.get(keys[0], Settings.model_fields) if len(keys) > 1 else Settings.model_fields
     nearest = _nearest(name.rpartition(".")[2], level)
     return f"{source}: `{name}` is no setting{nearest or '; `stagelight config show` prints them all'}"
 

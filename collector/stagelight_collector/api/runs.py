@@ -82,24 +82,24 @@ class RunsApi:
 
     async def show(self, request: web.Request) -> web.Response:
         """Return a run with its steps and log lines."""
-        room = await self.hub.find(_run_id(request))
+        room = await self.hub.find(run_id(request))
         if room is None:
-            raise _unknown(request)
+            raise unknown(request)
         return web.Response(body=room.snapshot(), content_type="application/json")
 
     async def events(self, request: web.Request) -> web.Response:
         """Return what happened in a run, in order of time."""
         query = _Query(request)
-        page = await self.history.run_events(_run_id(request), limit=query.limit(), cursor=query.cursor())
-        if not page.items and query.cursor() is None and _run_id(request) not in self.hub.rooms:
-            raise _unknown(request)
+        page = await self.history.run_events(run_id(request), limit=query.limit(), cursor=query.cursor())
+        if not page.items and query.cursor() is None and run_id(request) not in self.hub.rooms:
+            raise unknown(request)
         return reply({"events": [event.to_dict() for event in page.items], "next_cursor": page.cursor})
 
     async def spans(self, request: web.Request) -> web.Response:
         """Return the spans of the run's traces."""
-        spans = await self.history.run_spans(_run_id(request), limit=10_000)
-        if not spans and await self.hub.find(_run_id(request)) is None:
-            raise _unknown(request)
+        spans = await self.history.run_spans(run_id(request), limit=10_000)
+        if not spans and await self.hub.find(run_id(request)) is None:
+            raise unknown(request)
         return reply({"spans": spans})
 
     async def workflows(self, request: web.Request) -> web.Response:
@@ -158,12 +158,14 @@ def _key(run: dict[str, Any]) -> RunKey:
     return RunKey(round((run["started_ms"] or 0) * 1e6), run["id"])
 
 
-def _run_id(request: web.Request) -> str:
+def run_id(request: web.Request) -> str:
+    """Return the run that the path names."""
     return request.match_info["id"]
 
 
-def _unknown(request: web.Request) -> Problem:
-    return Problem(404, f"There is no run {_run_id(request)!r}.", "GET /api/v1/runs lists the runs.")
+def unknown(request: web.Request) -> Problem:
+    """Return the problem that nobody knows the run."""
+    return Problem(404, f"There is no run {run_id(request)!r}.", "GET /api/v1/runs lists the runs.")
 
 
 def matches(run: dict[str, Any], wanted: RunFilter) -> bool:

@@ -24,7 +24,7 @@ TRIES: Final = 30
 """How often a feed that broke off is asked for again, about once a second, before it is given up."""
 PAUSE_SECONDS: Final = 1.0
 
-_ANSWERS: Final = frozenset({"runs", "run", "status", "rows"})
+_ANSWERS: Final = frozenset({"runs", "run", "status", "rows", "deleted"})
 """What is in every answer that commands ask for; where none is, another program answered."""
 
 
@@ -80,14 +80,22 @@ class Client:
         """
         return self._answer(path, query)
 
-    def post(self, *path: str, body: Any) -> dict[str, Any]:
+    def post(self, *path: str, body: Any, **query: Any) -> dict[str, Any]:
         """Send JSON to a path, and return the JSON that is answered.
 
         Raises:
             UserError: As for `get`.
         """
         headers = {"Content-Type": "application/json"}
-        return self._answer(path, {}, method="POST", data=json.dumps(body).encode(), headers=headers)
+        return self._answer(path, query, method="POST", data=json.dumps(body).encode(), headers=headers)
+
+    def delete(self, *path: str, **query: Any) -> dict[str, Any]:
+        """Delete what is at a path, and return the JSON that is answered.
+
+        Raises:
+            UserError: As for `get`.
+        """
+        return self._answer(path, query, method="DELETE")
 
     def _answer(self, path: tuple[str, ...], query: dict[str, Any], **request: Any) -> dict[str, Any]:
         with self._open(path, query, **request) as response:

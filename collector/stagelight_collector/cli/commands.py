@@ -8,6 +8,7 @@ from stagelight_collector.cli.configuration import config_group
 from stagelight_collector.cli.demo import demo
 from stagelight_collector.cli.doctor import doctor
 from stagelight_collector.cli.grafana import grafana
+from stagelight_collector.cli.history import history
 from stagelight_collector.cli.plugins import plugins
 from stagelight_collector.cli.run import run
 from stagelight_collector.cli.runs import runs
@@ -25,7 +26,7 @@ class Commands:
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
         """Add them, in the order in which a user meets them."""
-        for command in (demo, up, run, runs, sql, grafana, plugins, doctor, config_group):
+        for command in (demo, up, run, runs, sql, history, grafana, plugins, doctor, config_group):
             cli.add_command(command)
 
 

@@ -86,6 +86,17 @@ def run_error(item: dict[str, Any]) -> Text:
     return Text(f"  {failure(item['error'])}" if item["error"] else "", style="red")
 
 
+def size(count: float) -> str:
+    """Return a number of bytes: `812 B`, `4.2 MiB`."""
+    if count < 1024:
+        return f"{count:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        count /= 1024
+        if count < 1024:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1024:.1f} TiB"
+
+
 def when(ms: float | None) -> str:
     """Return a time of the sender in this machine's time zone."""
     if ms is None:

@@ -1,4 +1,4 @@
-"""`stagelight runs`: list, show and follow runs."""
+"""`stagelight runs`: list, show, follow and delete runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 @click.group(epilog="Example: stagelight runs list --status failed")
 def runs() -> None:
-    """List, show and follow runs."""
+    """List, show, follow and delete runs."""
 
 
 @runs.command("list", epilog="Example: stagelight runs list --workflow etl --json | jq '.runs[].id'")
@@ -120,6 +120,17 @@ def tail(run_id: str | None, everything: bool, url: str, as_json: bool) -> int:
             if run_id is not None and (kind in RUN_ENDS or (kind == "snapshot" and status in _ENDED)):
                 break
     return int(status in {RunStatus.FAILED, RunStatus.TERMINATED})
+
+
+@runs.command("delete", epilog="Example: stagelight runs delete 4bf92f3577b34da6a3ce929d0e0e4736")
+@click.argument("run_id")
+@click.option("--force", is_flag=True, help="Although it has not ended.")
+@url_option
+@json_option
+def delete(run_id: str, force: bool, url: str, as_json: bool) -> None:
+    """Delete a run, its spans and its log lines, for good."""
+    found = Client(url, timeout=600).delete("api", "v1", "runs", run_id, force=int(force))
+    click.echo(json.dumps(found) if as_json else f"Deleted {lines.plain(found['run'])}.")
 
 
 @contextmanager

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stagelight_collector.history.engine import engine_of
 from stagelight_collector.history.errors import BadCursor, HistoryClosed, HistoryError, HistoryInUse
 from stagelight_collector.history.records import (
+    Dropped,
     HistoryStatus,
     Page,
+    Pruning,
+    Retention,
     RunFilter,
     RunRecord,
     TableStatus,
@@ -32,12 +35,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadCursor",
+    "Dropped",
     "History",
     "HistoryClosed",
     "HistoryError",
     "HistoryInUse",
     "HistoryStatus",
     "Page",
+    "Pruning",
+    "Retention",
     "RunFilter",
     "RunRecord",
     "TableStatus",
@@ -142,6 +148,20 @@ class History(Protocol):
 
     async def status(self) -> HistoryStatus:
         """Return how large history is."""
+        ...
+
+    async def prune(self, keep: Retention, now: int, *, dry_run: bool = False) -> Pruning:
+        """Drop what is older than it is kept, in whole partitions; with `dry_run` only say what that would be.
+
+        Runs are forgotten when no week of their events is left. A prune that was cut off is finished by the next one.
+        """
+        ...
+
+    async def delete_run(self, run_id: str) -> bool:
+        """Delete a run, its spans and its log lines; return False where it is not known.
+
+        It is in no answer from then on, and leaves the disk when the engine next merges.
+        """
         ...
 
     async def close(self) -> None:

@@ -77,6 +77,36 @@ class WorkflowRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How many days are kept; 0 keeps for ever. Whole partitions go, so it may be some days more."""
+
+    traces: int = 0
+    logs: int = 0
+    runs: int = 0
+    """Events of runs and their summaries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A partition that is dropped."""
+
+    table: str
+    partition: str
+    """Its first day: `2026-01-31`."""
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """What a prune dropped, or would drop."""
+
+    dropped: Sequence[Dropped]
+    runs: int
+    """Runs that were forgotten because nothing is left of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableStatus:
     """How large a table is."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from stagelight_collector.history import reader, schema
+from stagelight_collector.history import pruning, reader, schema
 from stagelight_collector.history.asking import Asker
 from stagelight_collector.history.engine import ChdbEngine
 from stagelight_collector.history.lane import Lane
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from stagelight_collector.history.records import (
         HistoryStatus,
         Page,
+        Pruning,
+        Retention,
         RunFilter,
         RunRecord,
         WorkflowRecord,
@@ -42,6 +44,8 @@ class ClickHouseHistory:
         self._write = Lane("writer", threads=1, connect=partial(self._connect, readonly="0"))
         # 2: reads and settings only, whatever the text of a query says.
         self._read = Lane("reader", threads=READERS, connect=partial(self._connect, readonly="2"))
+        # Deleting takes seconds where there is much; inserts do not wait for it.
+        self._keep = Lane("keeper", threads=1, connect=partial(self._connect, readonly="0"))
         self._asker = Asker(engine)
         self._raw = RawAsker(engine) if isinstance(engine, ChdbEngine) else None
 
@@ -120,11 +124,20 @@ class ClickHouseHistory:
         """See `History.status`."""
         return await self._read.call(lambda handle: reader.status(handle, self._engine.description))
 
+    async def prune(self, keep: Retention, now: int, *, dry_run: bool = False) -> Pruning:
+        """See `History.prune`."""
+        return await self._keep.call(lambda handle: pruning.prune(handle, keep, now, dry_run=dry_run))
+
+    async def delete_run(self, run_id: str) -> bool:
+        """See `History.delete_run`."""
+        return await self._keep.call(lambda handle: pruning.delete_run(handle, run_id))
+
     async def close(self) -> None:
         """See `History.close`."""
         await self._asker.close()
         if self._raw is not None:
             await self._raw.close()
+        await self._keep.close()
         await self._read.close()
         await self._write.close()
         await self._anchor.close()

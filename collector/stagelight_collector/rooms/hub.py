@@ -164,6 +164,14 @@ class Hub:
             if summary["id"] not in self.rooms:
                 self.lobby.take(summary)
 
+    def forget(self, run_id: str) -> None:
+        """Let go of a run that was deleted, and tell whoever watches it."""
+        if room := self.rooms.get(run_id):
+            self._publish(room.channel, "gone", encode({"room": run_id, "run_id": run_id}))
+            self._dirty.pop(run_id, None)
+            self._let_go(room)
+        self.lobby.remove(run_id)
+
     # --- history in -----------------------------------------------------------------------------------------------
 
     async def warm(self) -> None:

@@ -44,10 +44,14 @@ class Lobby:
             oldest = min(self._runs.values(), key=newest)
             if newest(oldest) >= newest(summary):
                 return False
-            del self._runs[oldest["id"]]
-            self.publish(self.channel, "gone", encode({"room": NAME, "run_id": oldest["id"]}))
+            self.remove(oldest["id"])
         self._runs[run_id] = summary
         return True
+
+    def remove(self, run_id: str) -> None:
+        """Take a run off the list, and tell the viewers."""
+        if self._runs.pop(run_id, None) is not None:
+            self.publish(self.channel, "gone", encode({"room": NAME, "run_id": run_id}))
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the list, newest first."""
