@@ -36,7 +36,13 @@ class Handle(Protocol):
         """Run a SELECT; parameters are bound by the server."""
         ...
 
-    def command(self, cmd: str, parameters: Mapping[str, Any] | None = ...) -> object:
+    def command(
+        self,
+        cmd: str,
+        parameters: Mapping[str, Any] | None = ...,
+        *,
+        settings: Mapping[str, Any] | None = ...,
+    ) -> object:
         """Run any other statement."""
         ...
 
