@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 LINGER_SECONDS: Final = 1.0
 """How long a batch gathers."""
 MAX_ROWS: Final = 50_000
-MAX_BYTES: Final = 4 << 20
-"""A batch closes at so many rows, or so many bytes of journal; decoded, these take twenty times their room."""
+MAX_BYTES: Final = 16 << 20
+"""A batch closes at so many rows, or so many bytes of journal."""
 MAX_DAYS: Final = 90
 """A batch holds rows of so many UTC days: ClickHouse refuses more than 100. One entry that has more is cut up."""
 LARGE_BYTES: Final = 64 << 10

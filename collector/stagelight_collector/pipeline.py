@@ -41,7 +41,7 @@ def decode(entry: Entry, request: Request | None = None) -> Decoded:
         traces = request if isinstance(request, ExportTraceServiceRequest) else ExportTraceServiceRequest()
         if request is None:
             traces.ParseFromString(entry.body)
-        return decode_traces(traces, entry.received)
+        return decode_traces(traces, entry.received, entry.body)
     logs = request if isinstance(request, ExportLogsServiceRequest) else ExportLogsServiceRequest()
     if request is None:
         logs.ParseFromString(entry.body)

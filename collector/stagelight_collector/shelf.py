@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 
+from stagelight_collector.decode.spans import Spans, height, joined
 from stagelight_plugins.hookspecs import Batch, Table
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 4 << 20
 MAX_ROWS: Final = 20_000
+DECODED: Final = 20
+"""What a request takes decoded, in times of its bytes."""
 """What is on the shelf at most: decoded, journal bytes take twenty times their room (measured), so about 80 MiB."""
 DAY_NS: Final = 86_400_000_000_000
 
@@ -41,11 +44,13 @@ class Shelf:
 
     def put(self, batch: Batch, size: int) -> None:
         """Keep a batch, `size` bytes in the journal, if there is room."""
-        height = rows(batch)
-        if self._bytes + size <= self.max_bytes and self._rows + height <= self.max_rows:
-            self._kept[batch.seq] = _Kept(batch, size, height)
+        decoded = rows(batch)
+        if isinstance(batch.traces, Spans) and batch.traces.bodies:
+            size, decoded = size // DECODED, len(batch.events)
+        if self._bytes + size <= self.max_bytes and self._rows + decoded <= self.max_rows:
+            self._kept[batch.seq] = _Kept(batch, size, decoded)
             self._bytes += size
-            self._rows += height
+            self._rows += decoded
 
     def add(self, seq: int, event: Event) -> None:
         """Add an event to its batch. One that is not here finds the event's run when it is decoded again."""
@@ -69,20 +74,24 @@ class Shelf:
 
 def rows(batch: Batch) -> int:
     """Return how many rows of history a batch makes."""
-    tables = (batch.traces, batch.logs)
-    return sum(len(next(iter(table.values()), ())) for table in tables) + len(batch.events)
+    return height(batch.traces) + height(batch.logs) + len(batch.events)
 
 
 def days(batch: Batch) -> set[int]:
-    """Return the UTC days of a batch's rows, as days since 1970."""
+    """Return the UTC days of a batch's rows, as days since 1970; but for spans that only the engine decodes.
+
+    Should those be of too many days, the engine refuses them, and they are cut up by columns.
+    """
     found = {event.time // DAY_NS for event in batch.events}
-    for table in (batch.traces, batch.logs):
+    traces = batch.traces.rest if isinstance(batch.traces, Spans) else batch.traces
+    for table in (traces, batch.logs):
         found.update(time // DAY_NS for time in table.get("Timestamp", ()))
     return found
 
 
 def by_days(batch: Batch, most: int) -> Iterator[Batch]:
     """Cut a batch into batches of at most so many days."""
+    batch = replace(batch, traces=dict(batch.traces))  # as columns
     dates = sorted(days(batch))
     for start in range(0, len(dates), most):
         chosen = set(dates[start : start + most])
@@ -104,7 +113,7 @@ def merge(seq: int, batches: Sequence[Batch]) -> Batch:
     return Batch(
         seq=seq,
         events=[event for batch in batches for event in batch.events],
-        traces=concatenate(batch.traces for batch in batches),
+        traces=joined([batch.traces for batch in batches]),
         logs=concatenate(batch.logs for batch in batches),
     )
 

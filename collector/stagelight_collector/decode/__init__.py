@@ -7,43 +7,63 @@ a workflow key, and from log lines that belong to a trace.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from stagelight import conventions as c
 from stagelight.events import Event
 from stagelight_collector.decode.facts import log_events, span_events
-from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS, log_row, span_row
-from stagelight_collector.decode.values import nanoseconds, plain, texts
+from stagelight_collector.decode.rows import LOG_COLUMNS, columns, log_row, resource_texts, trace_columns
+from stagelight_collector.decode.spans import Spans, engine_can_decode
+from stagelight_collector.decode.values import nanoseconds, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+    from stagelight_plugins.hookspecs import Table
+
+MARK: Final = c.PREFIX.encode()
+"""What every span of a run has in it: a request without it is looked at no further, at 0.2 µs a span instead of 9."""
 
 
 @dataclass(slots=True)
 class Decoded:
     """What a request holds. An event's `run_id` is empty where the run has yet to be found by its trace."""
 
-    traces: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    traces: Table = field(default_factory=dict[str, Sequence[Any]])
     logs: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
     events: list[Event] = field(default_factory=list[Event])
 
 
-def decode_traces(request: ExportTraceServiceRequest, received: int) -> Decoded:
-    """Decode spans. `received` is the time of receipt in Unix nanoseconds."""
-    rows: list[tuple[Any, ...]] = []
-    events: list[Event] = []
+def decode_traces(request: ExportTraceServiceRequest, received: int, body: bytes | None = None) -> Decoded:
+    """Decode spans. `received` is the time of receipt in Unix nanoseconds.
+
+    With `body`, the bytes of the request, its rows are left to the engine where that can decode them.
+    """
+    original = None if body is None else engine_can_decode(request, body)
+    if body is None or original is None:
+        traces: Table = trace_columns(request)
+    else:
+        traces = Spans([original], _count(request), {})
+    return Decoded(traces=traces, events=list(_span_events(request, received, body)))
+
+
+def _count(request: ExportTraceServiceRequest) -> int:
+    return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+
+
+def _span_events(request: ExportTraceServiceRequest, received: int, body: bytes | None) -> Iterator[Event]:
+    if body is not None and MARK not in body:
+        return
     for resource_spans in request.resource_spans:
-        resource, service = _resource(resource_spans.resource)
+        _, service = resource_texts(resource_spans.resource)
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
-                attributes = plain(span.attributes)
-                rows.append(span_row(span, attributes, resource, service, scope_spans.scope))
-                events += span_events(span, attributes, service, received)
-    return Decoded(traces=_columns(TRACE_COLUMNS, rows), events=events)
+                yield from span_events(span, plain(span.attributes), service, received)
 
 
 def decode_logs(request: ExportLogsServiceRequest, received: int) -> Decoded:
@@ -51,22 +71,11 @@ def decode_logs(request: ExportLogsServiceRequest, received: int) -> Decoded:
     rows: list[tuple[Any, ...]] = []
     events: list[Event] = []
     for resource_logs in request.resource_logs:
-        resource, service = _resource(resource_logs.resource)
+        resource, service = resource_texts(resource_logs.resource)
         for scope_logs in resource_logs.scope_logs:
             for record in scope_logs.log_records:
                 attributes = plain(record.attributes)
                 time = nanoseconds(record.time_unix_nano or record.observed_time_unix_nano or received)
                 rows.append(log_row(record, time, attributes, resource, service, resource_logs, scope_logs))
                 events += log_events(record, time, attributes, service, received)
-    return Decoded(logs=_columns(LOG_COLUMNS, rows), events=events)
-
-
-def _columns(names: Sequence[str], rows: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
-    if not rows:
-        return {}
-    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-
-
-def _resource(resource: Resource) -> tuple[dict[str, str], str]:
-    attributes = texts(plain(resource.attributes))
-    return attributes, attributes.get("service.name", "")
+    return Decoded(logs=columns(LOG_COLUMNS, rows), events=events)

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 from stagelight_collector.decode.values import nanoseconds, plain, plain_value, text, texts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-_KINDS: Final = ("Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
-_STATUSES: Final = ("Unset", "Ok", "Error")
+KINDS: Final = ("Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
+STATUSES: Final = ("Unset", "Ok", "Error")
 
 TRACE_COLUMNS: Final = (
     "Timestamp", "TraceId", "SpanId", "ParentSpanId", "TraceState", "SpanName", "SpanKind", "ServiceName",
@@ -42,14 +46,14 @@ def span_row(
         span.parent_span_id.hex(),
         span.trace_state,
         span.name,
-        _KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else _KINDS[0],
+        KINDS[span.kind] if 0 <= span.kind < len(KINDS) else KINDS[0],
         service,
         resource,
         scope.name,
         scope.version,
         texts(attributes),
         nanoseconds(span.end_time_unix_nano - span.start_time_unix_nano),
-        _STATUSES[span.status.code] if 0 <= span.status.code < len(_STATUSES) else _STATUSES[0],
+        STATUSES[span.status.code] if 0 <= span.status.code < len(STATUSES) else STATUSES[0],
         span.status.message,
         [nanoseconds(event.time_unix_nano) for event in span.events],
         [event.name for event in span.events],
@@ -89,3 +93,29 @@ def log_row(
         texts(attributes),
         record.event_name,
     )
+
+
+def trace_columns(request: ExportTraceServiceRequest) -> dict[str, list[Any]]:
+    """Return the rows of a request's spans, column by column."""
+    rows: list[tuple[Any, ...]] = []
+    for resource_spans in request.resource_spans:
+        resource, service = resource_texts(resource_spans.resource)
+        for scope_spans in resource_spans.scope_spans:
+            scope = scope_spans.scope
+            rows += [
+                span_row(span, plain(span.attributes), resource, service, scope) for span in scope_spans.spans
+            ]
+    return columns(TRACE_COLUMNS, rows)
+
+
+def columns(names: Sequence[str], rows: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    """Turn rows into columns; nothing where there are none."""
+    if not rows:
+        return {}
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def resource_texts(resource: Resource) -> tuple[dict[str, str], str]:
+    """Return a resource's attributes and the name of its service."""
+    attributes = texts(plain(resource.attributes))
+    return attributes, attributes.get("service.name", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -52,7 +53,18 @@ def text(value: Any) -> str:
         return base64.b64encode(value).decode()
     if isinstance(value, list | dict):
         return json.dumps(value, separators=(",", ":"), default=text, ensure_ascii=False)
-    return str(value)
+    return _number(value) if isinstance(value, float) else str(value)
+
+
+def _number(value: float) -> str:
+    """Return a number as ClickHouse writes it; the exporter would write `1e+21` for `1e21`, else the same."""
+    digits = repr(value)
+    if "e" not in digits:
+        return digits.removesuffix(".0")
+    if 1e-6 <= abs(value) < 1e21:
+        return f"{Decimal(digits):f}"
+    mantissa, _, exponent = digits.partition("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def texts(attributes: Mapping[str, Any]) -> dict[str, str]:

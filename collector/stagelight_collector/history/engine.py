@@ -40,7 +40,13 @@ class Handle(Protocol):
         """Run a SELECT; return the answer in a format of ClickHouse's."""
         ...
 
-    def command(self, cmd: str, parameters: Mapping[str, Any] | None = ...) -> object:
+    def command(
+        self,
+        cmd: str,
+        parameters: Mapping[str, Any] | None = ...,
+        *,
+        settings: Mapping[str, Any] | None = ...,
+    ) -> object:
         """Run any other statement."""
         ...
 

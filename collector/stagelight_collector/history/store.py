@@ -37,7 +37,7 @@ class ClickHouseHistory:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writer = Writer()
+        self._writer = Writer(in_process=isinstance(engine, ChdbEngine))
         # chdb goes down with its last handle, and leaves threads and descriptors behind each time: this one, which is
         # not used after the start, keeps it up while the lanes replace theirs.
         self._anchor = Lane("anchor", threads=1, connect=partial(engine.connect, database=None, settings={}))

@@ -1,4 +1,4 @@
-"""The one place that knows how messages are written: chosen by a request's content type, kept for its answer."""
+"""How messages are written: chosen by a request's content type, kept for its answer."""
 
 from __future__ import annotations
 
@@ -40,17 +40,16 @@ def encoding_of_answer(content_type: str) -> Encoding:
 
 
 def require_accepted(content_type: str) -> None:
-    """Only protobuf, for now.
+    """One of OTLP's two encodings.
 
     Raises:
         Refused: `CONTENT_TYPE`, naming what is accepted.
     """
-    if content_type != PROTOBUF.content_type:
+    if content_type not in _ENCODINGS:
         raise Refused(
             Reason.CONTENT_TYPE,
-            f"send {PROTOBUF.content_type} (OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf);"
-            " application/json is not accepted yet",
-            headers={"Accept-Post": PROTOBUF.content_type},
+            f"send {PROTOBUF.content_type} (OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf) or {JSON.content_type}",
+            headers={"Accept-Post": ", ".join(_ENCODINGS)},
         )
 
 

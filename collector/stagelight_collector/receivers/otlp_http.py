@@ -11,8 +11,14 @@ from aiohttp import web
 from stagelight_collector.journal import JournalClosed, JournalFull, JournalUnavailable, Signal
 from stagelight_collector.receivers.body import Budget, content_encoding, inflate, overloaded, read_body
 from stagelight_collector.receivers.counters import ReceiverCounters
-from stagelight_collector.receivers.encoding import encoding_of_answer, parse, require_accepted
+from stagelight_collector.receivers.encoding import (
+    JSON,
+    encoding_of_answer,
+    parse,
+    require_accepted,
+)
 from stagelight_collector.receivers.limits import Limits
+from stagelight_collector.receivers.otlp_json import parse_json
 from stagelight_collector.receivers.prescan import too_many_items
 from stagelight_collector.receivers.services import LOGS, TRACES
 from stagelight_collector.receivers.status import Reason, Refused
@@ -109,12 +115,15 @@ class _Receiver:
                 if encoding:
                     body = await self._run(len(body) > _INLINE_COMPRESSED, inflate, body, self._limits)
                     budget.take(len(body))
-                await self._accept(body, service)
+                await self._accept(body, service, request.content_type)
             finally:
                 self._counters.in_flight -= 1
 
-    async def _accept(self, body: bytes, service: Service[RequestT]) -> None:
-        message, count = await self._run(len(body) > _INLINE_BODY, _decode, body, service, self._limits)
+    async def _accept(self, body: bytes, service: Service[RequestT], content_type: str) -> None:
+        if content_type == JSON.content_type:
+            message, body, count = await self._run(True, _decode_json, body, service, self._limits)
+        else:
+            message, count = await self._run(len(body) > _INLINE_BODY, _decode, body, service, self._limits)
         if count:
             await self._store(service.signal, body, message)
         self._counters.bytes += len(body)
@@ -151,3 +160,9 @@ def _decode(body: bytes, service: Service[RequestT], limits: Limits) -> tuple[Re
     if count > limits.items:
         raise too_many_items(limits)
     return message, count
+
+
+def _decode_json(body: bytes, service: Service[RequestT], limits: Limits) -> tuple[RequestT, bytes, int]:
+    """The message, and how protobuf writes it: that is what the journal keeps."""
+    message = parse_json(body, service.request, limits)
+    return message, message.SerializeToString(deterministic=True), service.count(message)

@@ -93,7 +93,7 @@ def count_items(body: bytes, table: Table, limits: Limits) -> int:
                 position = stop
                 continue
             if len(outer) >= limits.depth:
-                raise Refused(Reason.TOO_DEEP, f"more than {limits.depth} messages within one another")
+                raise too_deep(limits)
             outer.append((end, table))
             end, table = stop, inner
         elif wire_type == 0:
@@ -136,3 +136,8 @@ def too_many_items(limits: Limits) -> Refused:
         f"more than {limits.items} spans, records, attributes and the like in one request:"
         " send smaller batches (OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BLRP_MAX_EXPORT_BATCH_SIZE)",
     )
+
+
+def too_deep(limits: Limits) -> Refused:
+    """The refusal of messages within messages."""
+    return Refused(Reason.TOO_DEEP, f"more than {limits.depth} messages within one another")

@@ -36,12 +36,18 @@ class Mortal:
         self.insert = handle.insert
         self.close = handle.close
 
-    def command(self, cmd: str, parameters: Mapping[str, Any] | None = None) -> object:
+    def command(
+        self,
+        cmd: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+    ) -> object:
         """Act, or die."""
         if self._lives == 0:
             raise Killed
         self._lives -= 1
-        return self._handle.command(cmd, parameters)
+        return self._handle.command(cmd, parameters, settings=settings)
 
 
 def tables(ask: Callable[[str], Sequence[Sequence[Any]]], database: str) -> list[tuple[str, str]]:

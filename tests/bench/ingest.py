@@ -1,0 +1,305 @@
+"""Spans accepted, journaled (synced) and inserted into the embedded ClickHouse, per second of CPU of all who take part.
+
+Batches of 512 and of 100 spans of 8 attributes, plain and gzip, as fast as they are taken; then 10,000 spans a second
+for a while: share of a core, acknowledgements, the event loop (how long `/healthz` takes), memory.
+The peer is `rotel` (PyPI), a collector in Rust without a journal, with its ClickHouse exporter pointed at a sink that
+inserts what it sends into the same table in the same engine; the sink's CPU counts as its own. Where rotel is not
+installed there is no peer. Prints one JSON line; `value` is spans per CPU-second, batches of 512, plain.
+
+    python tests/bench/ingest.py [--spans 200000] [--seconds 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gzip
+import importlib.util
+import json
+import os
+import random
+import re
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import psutil
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+
+CONNECTIONS: Final = 4
+RATE: Final = 10_000
+MARK: Final = b"\x5a" * 12
+"""In every trace id: replaced in each body, because bodies that are equal are taken once."""
+TEXTS: Final = {
+    "http.request.method": "GET",
+    "server.address": "shop.example",
+    "network.protocol.version": "1.1",
+    "user_agent.original": "Mozilla/5.0 (X11; Linux x86_64)",
+    "http.route": "/item/{id}",
+}
+
+
+def template(spans: int) -> bytes:
+    """Return a request."""
+    request = ExportTraceServiceRequest()
+    resource_spans = request.resource_spans.add()
+    for key, value in {
+        "service.name": "checkout",
+        "host.name": "a",
+        "telemetry.sdk.language": "python",
+    }.items():
+        resource_spans.resource.attributes.add(key=key).value.string_value = value
+    scope_spans = resource_spans.scope_spans.add()
+    scope_spans.scope.name = "http"
+    now = time.time_ns()
+    for number in range(spans):
+        span = scope_spans.spans.add(
+            name=f"GET /item/{number % 20}", kind=2, start_time_unix_nano=now + number
+        )
+        span.trace_id, span.span_id = number.to_bytes(4) + MARK, random.randbytes(8)
+        span.end_time_unix_nano = now + number + 5_000_000
+        for key, value in TEXTS.items():
+            span.attributes.add(key=key).value.string_value = value
+        span.attributes.add(key="url.full").value.string_value = f"http://shop.example/item/{number}?page=2"
+        span.attributes.add(key="http.response.status_code").value.int_value = 200
+        span.attributes.add(key="server.port").value.int_value = 443
+    return request.SerializeToString()
+
+
+def bodies(batch: int, spans: int, packed: bool) -> Iterator[bytes]:
+    """Yield requests that are all different, of as many spans in all."""
+    one = template(batch)
+    for _ in range(spans // batch):
+        body = one.replace(MARK, random.randbytes(12))
+        yield gzip.compress(body, 1) if packed else body
+
+
+@asynccontextmanager
+async def process(*arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """Run a process until the block ends."""
+    child = await asyncio.create_subprocess_exec(
+        *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield child
+    finally:
+        child.terminate()
+        await child.wait()
+
+
+def cpu(pids: list[int]) -> float:
+    """Return the seconds of CPU of these processes."""
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+
+
+async def send(session: aiohttp.ClientSession, url: str, body: bytes, packed: bool) -> float:
+    """Send until it is accepted; return the seconds of the last try."""
+    headers = {"Content-Type": "application/x-protobuf", **({"Content-Encoding": "gzip"} if packed else {})}
+    while True:
+        begin = time.perf_counter()
+        async with session.post(f"{url}/v1/traces", data=body, headers=headers) as answer:
+            await answer.read()
+        if answer.status == 200:
+            return time.perf_counter() - begin
+        await asyncio.sleep(0.1)
+
+
+async def per_cpu_second(
+    url: str, pids: list[int], batch: int, spans: int, packed: bool, stored: Callable[[], Awaitable[int]]
+) -> float:
+    """Send as fast as it is taken, wait until all is stored; return spans per second of CPU."""
+    ready = list(bodies(batch, spans, packed))
+    expected = await stored() + len(ready) * batch
+    begin = cpu(pids)
+    async with aiohttp.ClientSession() as session:
+
+        async def sender() -> None:
+            while ready:
+                await send(session, url, ready.pop(), packed)
+
+        await asyncio.gather(*(sender() for _ in range(CONNECTIONS)))
+        while await stored() < expected:  # noqa: ASYNC110 - another process, asked over HTTP
+            await asyncio.sleep(0.2)
+    return spans // batch * batch / (cpu(pids) - begin)
+
+
+async def all_kinds(
+    url: str, pids: list[int], spans: int, stored: Callable[[], Awaitable[int]]
+) -> dict[str, float]:
+    """Return spans per CPU-second for both sizes, plain and gzip, after a warm-up."""
+    await per_cpu_second(url, pids, 512, min(spans, 50_000), False, stored)
+    return {
+        f"{batch}_{'gzip' if packed else 'plain'}": round(
+            await per_cpu_second(url, pids, batch, spans, packed, stored)
+        )
+        for batch in (512, 100)
+        for packed in (False, True)
+    }
+
+
+async def paced(url: str, pid: int, seconds: int) -> dict[str, float]:
+    """Send 10,000 spans a second; return what that costs."""
+    acknowledged: list[float] = []
+    looked: list[float] = []
+    begin, used, memory = time.perf_counter(), cpu([pid]), psutil.Process(pid).memory_info().rss
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+
+        async def one(body: bytes) -> None:
+            acknowledged.append(await send(session, url, body, False))
+
+        for number, body in enumerate(bodies(100, RATE * seconds, False)):
+            tasks.create_task(one(body))
+            if number % 10 == 0:
+                start = time.perf_counter()
+                async with session.get(f"{url}/healthz") as answer:
+                    await answer.read()
+                looked.append(time.perf_counter() - start)
+            await asyncio.sleep(max(0.0, begin + number * 100 / RATE - time.perf_counter()))
+    return {
+        "core_at_10k": round((cpu([pid]) - used) / (time.perf_counter() - begin), 3),
+        "ack_p99_ms": round(statistics.quantiles(acknowledged, n=100)[98] * 1e3, 1),
+        "loop_p99_ms": round(statistics.quantiles(looked, n=100)[98] * 1e3, 1),
+        "grown_mib": round((psutil.Process(pid).memory_info().rss - memory) / 2**20, 1),
+    }
+
+
+async def metric(url: str, name: str) -> int:
+    """Read a metric of the collector."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
+        found = re.search(rf"^{name} (\S+)$", await answer.text(), re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
+async def stagelight(spans: int, seconds: int) -> dict[str, float]:
+    """Measure a collector of ours."""
+    with tempfile.TemporaryDirectory() as directory:
+        arguments = ("-m", "stagelight_collector", "up", "--port", "0", "--data-dir", directory)
+        async with process(sys.executable, *arguments) as child:
+            assert child.stdout is not None
+            url = (await child.stdout.readline()).decode().split()[-1]
+
+            async def stored() -> int:
+                return await metric(url, "stagelight_history_rows_total")
+
+            found = await all_kinds(url, [child.pid], spans, stored)
+            return {**found, **await paced(url, child.pid, seconds)}
+
+
+# --- the peer -------------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def sink(port: int) -> None:
+    """Take a ClickHouse exporter's inserts over HTTP, and put them into our table in the embedded engine."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from stagelight_collector.history import schema
+    from stagelight_collector.history.engine import ChdbEngine
+
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as writer:
+        engine = ChdbEngine(path=directory, database="otel")
+
+        def opened() -> Any:
+            schema.create_database(engine.connect(database=None, settings={}), "otel")
+            handle = engine.connect(database="otel", settings={})
+            schema.migrate(handle)
+            return handle
+
+        handle = writer.submit(opened).result()
+
+        def insert(query: str, body: bytes) -> None:
+            columns, kind = re.findall(r"\((.*)\).*FORMAT\s+(\w+)", query, re.DOTALL)[0]
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(body)
+                file.flush()
+                handle.command(f"INSERT INTO otel_traces ({columns}) FROM INFILE '{file.name}' FORMAT {kind}")
+
+        async def take(request: web.Request) -> web.Response:
+            if request.method == "GET":
+                rows = await asyncio.wrap_future(
+                    writer.submit(lambda: handle.query("SELECT count() FROM otel_traces").result_rows[0][0])
+                )
+                return web.json_response(rows)
+            await asyncio.wrap_future(writer.submit(insert, request.query["query"], await request.read()))
+            return web.Response()
+
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_route("*", "/", take)
+        web.run_app(app, host="127.0.0.1", port=port, print=None)
+
+
+async def rotel(spans: int) -> dict[str, float]:
+    """Measure the peer with its sink; nothing where it is not installed."""
+    package = importlib.util.find_spec("rotel")
+    if package is None or package.origin is None:
+        return {}
+    port, http, grpc = free_port(), free_port(), free_port()
+    where = f"http://127.0.0.1:{port}"
+    binary = str(Path(package.origin).with_name("rotel-agent"))
+    options = {
+        "exporter": "clickhouse",
+        "clickhouse-exporter-endpoint": where,
+        "clickhouse-exporter-compression": "none",
+        "otlp-http-endpoint": f"127.0.0.1:{http}",
+        "otlp-grpc-endpoint": f"127.0.0.1:{grpc}",
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    async with (
+        process(sys.executable, __file__, "--sink", str(port)) as taking,
+        aiohttp.ClientSession() as session,
+    ):
+
+        async def stored() -> int:
+            async with session.get(where) as answer:
+                return int(await answer.json())
+
+        for _ in range(100):
+            with_sink = psutil.Process(taking.pid).net_connections(kind="tcp")
+            if any(one.status == psutil.CONN_LISTEN for one in with_sink):
+                break
+            await asyncio.sleep(0.2)
+        async with process(binary, "start", *flags) as child:
+            await asyncio.sleep(1)
+            return await all_kinds(f"http://127.0.0.1:{http}", [child.pid, taking.pid], spans, stored)
+
+
+async def compare(spans: int, seconds: int) -> None:
+    """Measure both, and print the line."""
+    ours, peer = await stagelight(spans, seconds), await rotel(spans)
+    line: dict[str, Any] = {"name": "stagelight", "value": ours["512_plain"], "unit": "spans per CPU-second"}
+    if peer:
+        line |= {"peer": "rotel", "ratio": round(ours["512_plain"] / peer["512_plain"], 2)}
+    print(json.dumps({**line, **ours, "rotel": peer, "load": os.getloadavg()[0]}))
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spans", type=int, default=200_000, help="spans of each measurement")
+    parser.add_argument("--seconds", type=int, default=20, help="how long 10,000 spans a second are sent")
+    parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.sink:
+        sink(arguments.sink)
+    else:
+        asyncio.run(compare(arguments.spans, arguments.seconds))
+
+
+if __name__ == "__main__":
+    main()
