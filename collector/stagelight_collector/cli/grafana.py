@@ -14,7 +14,7 @@ from stagelight_dashboards.grafana import export as write
 
 @click.group(epilog="Example: stagelight grafana export ./grafana")
 def grafana() -> None:
-    """Dashboards, data source and alert rules for Grafana."""
+    """Dashboards and alert rules for Grafana."""
 
 
 @grafana.command(
