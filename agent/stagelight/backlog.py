@@ -139,7 +139,7 @@ class Backlog:
             self._taken += count
             queue.removed += count
             taken = [queue.items.popleft() for _ in range(count)]
-            self._characters -= sum(item.weight for item in taken if type(item) is Line)
+            self._characters -= sum(item.weight for item in taken if isinstance(item, Line))
             return taken
 
     def lend(self, count: int) -> None:

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
+from functools import partial
 from importlib.metadata import entry_points
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -169,6 +170,13 @@ def _first_line(error: object) -> str:
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
 
+def _insist(transport: Any) -> None:
+    """Have a certificate that `OTEL_*` names win over `REQUESTS_CA_BUNDLE`, which `requests` prefers to its session's own."""
+    session = getattr(transport, "_session", None)
+    if isinstance(verify := getattr(session, "verify", None), str):
+        session.request = partial(session.request, verify=verify)  # type: ignore[union-attr]  # it has what was just read
+
+
 class HttpChannel(Generic[T]):
     """An official OTLP/HTTP exporter with an encoder and, where it may, a transport of ours; it tells what happened."""
 
@@ -187,6 +195,8 @@ class HttpChannel(Generic[T]):
         if quicker := plain(self.endpoint):
             transport.close()
             transport = quicker
+        else:
+            _insist(transport)
         self._request = client._transport = SingleRequest(transport, rejected)  # noqa: SLF001 - as above
 
     def send(self, batch: Sequence[T], timeout: float) -> Outcome:

@@ -115,6 +115,7 @@ def _set_up(
         if settings.is_disabled():
             return
         try:
+            settings.warn_of_cramped()
             active = _runtime(tracer_provider or _provider(service_name), builder(endpoint, headers))
         except StagelightError as error:  # nobody's fault, and said in one line
             LOGGER.error("stagelight records nothing: %s", error)

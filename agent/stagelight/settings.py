@@ -51,6 +51,10 @@ COUNTS: Final = tuple(
     )
 )
 """What the SDK reads while it is imported, and raises at when it is no number."""
+_LEAST_COUNT: Final = 12
+"""As many attributes as a span of the agent's own may have before the program adds any."""
+_LEAST_LENGTH: Final = 64
+"""As many characters as ids and most names have."""
 LEVELS: Final = {
     "none": logging.CRITICAL + 1,
     "off": logging.CRITICAL + 1,
@@ -149,6 +153,21 @@ def mend(environ: MutableMapping[str, str] = os.environ) -> None:
     for name, problem in unusable(environ).items():
         say_once(name, "%s", problem)
         del environ[name]
+
+
+def warn_of_cramped(environ: Mapping[str, str] = os.environ) -> None:
+    """Say of a limit that it leaves no room for what a run or step is known by; the SDK cuts that like all else."""
+    for what, least in (("COUNT", _LEAST_COUNT), ("VALUE_LENGTH", _LEAST_LENGTH)):
+        names = [f"OTEL_{owner}ATTRIBUTE_{what}_LIMIT" for owner in ("SPAN_", "")]
+        name = next((name for name in names if environ.get(name, "").strip()), None)
+        if name is not None and int(environ[name]) < least:
+            say_once(
+                name,
+                "%s=%s is too little for what a run is known by: set at least %d",
+                name,
+                environ[name],
+                least,
+            )
 
 
 def diagnostics(environ: Mapping[str, str] = os.environ) -> int | None:

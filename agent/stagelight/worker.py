@@ -116,6 +116,8 @@ class Worker:
         self._is_failing = False
         self._is_heard = False
         self._confessed = 0
+        self._reason = ""
+        """Why the last request that failed did."""
         self._said: set[str] = set()
 
     def wake(self) -> None:
@@ -170,8 +172,12 @@ class Worker:
             thread.join(timeout if self._has_reached else min(timeout, _UNREACHED_EXIT))
         self._backlog.abandon("exit")
         if lost := self._backlog.stats(0).dropped_by_reason.get("exit"):
+            reason = f" ({self._reason})" if self._reason else ""
             self._say(
-                "exit", "%d records were not delivered: no collector answered before the program ended", lost
+                "exit",
+                "%d records were not delivered: no collector answered before the program ended%s",
+                lost,
+                reason,
             )
 
     def _run(self) -> None:
@@ -256,6 +262,7 @@ class Worker:
         tries = 0
         while (outcome := self._try(lane, items)).verdict is Verdict.RETRY:
             self._is_failing, self._is_heard = True, False
+            self._reason = outcome.reason
             if self._gives_up():
                 self._backlog.settle(dropped=len(items), reason="exit")
                 return
