@@ -58,6 +58,7 @@ def __getattr__(name: str) -> object:
 
         value: object = version("stagelight")
     elif name in _HOMES:
+        importlib.import_module("stagelight.settings").mend()
         module, attribute = _HOMES[name]
         value = getattr(importlib.import_module(f"stagelight.{module}"), attribute)
     else:

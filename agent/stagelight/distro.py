@@ -14,12 +14,13 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.sdk import _configuration
 
 from stagelight import runtime, settings
-from stagelight.guard import guard
+from stagelight.guard import guard, say_once
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 _EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class StagelightDistro(BaseDistro):  # type: ignore[misc]  # as above
@@ -38,9 +39,8 @@ class StagelightConfigurator(_configuration._OTelSDKConfigurator):  # noqa: SLF0
     def _configure(self, **kwargs: Any) -> None:
         if settings.is_disabled():
             return
-        with guard("configurator"), _hidden(_EXPORTER):
-            attributes = dict(runtime.resource().attributes)
-            super()._configure(resource_attributes=attributes, **kwargs)  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]  # upstream is untyped here
+        if not os.environ.get(runtime.CONFIG_FILE):  # else the runtime does as the file says
+            self._by_variables(kwargs)
         with guard("configurator"):
             runtime.configure()
         with guard("program"):
@@ -49,6 +49,16 @@ class StagelightConfigurator(_configuration._OTelSDKConfigurator):  # noqa: SLF0
             program.watch()
         with guard("sitecustomize"):
             _run_shadowed()
+
+    def _by_variables(self, kwargs: dict[str, Any]) -> None:
+        try:
+            with _standing_in():
+                attributes = dict(runtime.resource().attributes)
+                super()._configure(resource_attributes=attributes, **kwargs)  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]  # upstream is untyped here
+        except (
+            Exception
+        ) as error:  # a variable that asks for what is not there; runs and steps are recorded all the same
+            say_once("variables", "OpenTelemetry is not set up as OTEL_* asks: %s", error)
 
 
 def _run_shadowed() -> None:
@@ -63,11 +73,20 @@ def _run_shadowed() -> None:
 
 
 @contextlib.contextmanager
-def _hidden(name: str) -> Generator[None]:
-    """Hide a variable: the configurator would add a second exporter for the spans that the processor sends."""
-    value = os.environ.pop(name, None)
+def _standing_in() -> Generator[None]:
+    """Change the environment for the configurator.
+
+    It would add a second exporter for the spans that our processor sends; and metrics go where spans and records go.
+    """
+    before = {name: os.environ.get(name) for name in (_EXPORTER, _ENDPOINT)}
+    os.environ.pop(_EXPORTER, None)
+    if not before[_ENDPOINT] and (found := settings.endpoint()):
+        os.environ[_ENDPOINT] = found
     try:
         yield
     finally:
-        if value is not None:
-            os.environ[name] = value
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

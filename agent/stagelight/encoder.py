@@ -228,6 +228,7 @@ def logs() -> Encoder[ReadableLogRecord]:
                 context.span_id.to_bytes(8, "big"),
                 _text(b"\x62", record.name),
                 _LOG_ENDS.pack(0x09, record.time, 0x59, record.time, 0x45, context.trace_flags),
+                b"\x38" + _varint(record.lost) if record.lost else b"",
             )
         )
 

@@ -11,12 +11,14 @@ import os
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
+from functools import partial
 from importlib.metadata import entry_points
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from stagelight import encoder
-from stagelight.errors import MissingExporterError
+from stagelight.errors import MissingPackageError, UnusableEndpointError
+from stagelight.guard import say_once
 from stagelight.settings import DEFAULT_ENDPOINT, is_loopback
 from stagelight.transport import plain
 
@@ -168,6 +170,13 @@ def _first_line(error: object) -> str:
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
 
+def _insist(transport: Any) -> None:
+    """Have a certificate that `OTEL_*` names win over `REQUESTS_CA_BUNDLE`, which `requests` prefers to its session's own."""
+    session = getattr(transport, "_session", None)
+    if isinstance(verify := getattr(session, "verify", None), str):
+        session.request = partial(session.request, verify=verify)  # type: ignore[union-attr]  # it has what was just read
+
+
 class HttpChannel(Generic[T]):
     """An official OTLP/HTTP exporter with an encoder and, where it may, a transport of ours; it tells what happened."""
 
@@ -186,6 +195,8 @@ class HttpChannel(Generic[T]):
         if quicker := plain(self.endpoint):
             transport.close()
             transport = quicker
+        else:
+            _insist(transport)
         self._request = client._transport = SingleRequest(transport, rejected)  # noqa: SLF001 - as above
 
     def send(self, batch: Sequence[T], timeout: float) -> Outcome:
@@ -271,7 +282,7 @@ def channels(endpoint: str | None = None, headers: Mapping[str, str] | None = No
     """Build the exporters that the environment asks for; `endpoint` is a base URL and wins over it.
 
     Raises:
-        MissingExporterError: One of them is not installed.
+        MissingPackageError: One of them is not installed.
     """
     return Channels(_channel("traces", endpoint, headers), _channel("logs", endpoint, headers))
 
@@ -287,14 +298,25 @@ def _channel(signal: str, endpoint: str | None, headers: Mapping[str, str] | Non
 
 def _named(name: str, signal: str, endpoint: str | None, headers: Mapping[str, str] | None) -> Any:
     if name in {"otlp", "otlp_proto_http", "otlp_proto_grpc"}:
-        protocol = _setting(signal, "PROTOCOL") or "http/protobuf"
+        protocol = _protocol(signal)
         if name == "otlp_proto_grpc" or (name == "otlp" and protocol == "grpc"):
             return _grpc(signal, endpoint, headers)
         return _http(signal, endpoint, headers)
     found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
     if not found:
-        raise MissingExporterError(f"OTEL_{signal.upper()}_EXPORTER={name}", f"opentelemetry-exporter-{name}")
+        raise MissingPackageError(f"OTEL_{signal.upper()}_EXPORTER={name}", f"opentelemetry-exporter-{name}")
     return OpaqueChannel[Any](found[0].load()())
+
+
+def _protocol(signal: str) -> str:
+    protocol = _setting(signal, "PROTOCOL") or "http/protobuf"
+    if protocol not in {"http/protobuf", "grpc"}:
+        say_once(
+            "protocol",
+            "OTEL_EXPORTER_OTLP_PROTOCOL=%s is not spoken here; http/protobuf is used (there is also grpc)",
+            protocol,
+        )
+    return protocol
 
 
 def _setting(signal: str, name: str) -> str:
@@ -319,6 +341,7 @@ def _http(signal: str, endpoint: str | None, headers: Mapping[str, str] | None) 
     if endpoint is None and not _setting(signal, "ENDPOINT"):
         endpoint = DEFAULT_ENDPOINT
     target = None if endpoint is None else f"{endpoint.rstrip('/')}/v1/{signal}"
+    _check(signal, endpoint or _setting(signal, "ENDPOINT"))
     compress = not _setting(signal, "COMPRESSION") and not is_loopback(target or _setting(signal, "ENDPOINT"))
     options = {
         "endpoint": target,
@@ -334,13 +357,26 @@ def _http(signal: str, endpoint: str | None, headers: Mapping[str, str] | None) 
     return HttpChannel(OTLPLogExporter(**options), encoder.logs().encode, _rejected_records)  # type: ignore[arg-type]  # overloads
 
 
+def _check(signal: str, endpoint: str) -> None:
+    """Refuse what is no address, and say what an address over TLS makes of a wish that is about gRPC only."""
+    if not endpoint.lower().startswith(("http://", "https://")):
+        raise UnusableEndpointError(endpoint)
+    if endpoint.lower().startswith("https:") and _setting(signal, "INSECURE").lower() == "true":
+        say_once(
+            "insecure",
+            "OTEL_EXPORTER_OTLP_INSECURE is about gRPC only: %s is checked as ever"
+            " (trust a certificate by OTEL_EXPORTER_OTLP_CERTIFICATE)",
+            endpoint,
+        )
+
+
 def _grpc(signal: str, endpoint: str | None, headers: Mapping[str, str] | None) -> Any:
     kind = "trace_exporter:OTLPSpanExporter" if signal == "traces" else "_log_exporter:OTLPLogExporter"
     module, _, name = f"opentelemetry.exporter.otlp.proto.grpc.{kind}".partition(":")
     try:
         exporter = getattr(__import__(module, fromlist=[name]), name)
     except ImportError as error:
-        raise MissingExporterError(
+        raise MissingPackageError(
             "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "opentelemetry-exporter-otlp-proto-grpc"
         ) from error
     return OpaqueChannel[Any](

@@ -21,6 +21,8 @@ D = TypeVar("D")
 
 LOGGER: Final = logging.getLogger("stagelight")
 """Everything the agent has to say goes here, and nothing of it is ever sent to the collector."""
+if LOGGER.level == logging.NOTSET:  # OpenTelemetry's own default; `OTEL_LOG_LEVEL` changes it
+    LOGGER.setLevel(logging.INFO)
 
 _MOST_PLACES: Final = 256
 _lock = threading.RLock()
@@ -59,6 +61,19 @@ def say_once(topic: str, text: str, *values: object) -> None:
         LOGGER.warning(f"stagelight: {text}", *values)  # noqa: G004 - the text is a constant of ours
     except Exception:  # noqa: S110 - as above
         pass
+
+
+def listen(level: int) -> None:
+    """Let what the agent and OpenTelemetry say of themselves be heard from this level of `logging` on.
+
+    It goes to stderr for as long as the program itself has not said where its log goes.
+    """
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda _record: not logging.root.handlers)
+    for logger in (LOGGER, logging.getLogger("opentelemetry")):
+        logger.setLevel(level)
+        if not logger.handlers:
+            logger.addHandler(handler)
 
 
 def _after_fork() -> None:

@@ -137,6 +137,9 @@ def _lacks_agent(python: str) -> bool:
 
 def environment(options: argparse.Namespace, command: list[str], environ: dict[str, str]) -> dict[str, str]:
     """Return the environment in which the agent loads itself; what the user has set stays."""
+    for name, problem in settings.unusable(environ).items():
+        _say(problem)
+        del environ[name]
     file = settings.agent_table()
     steps = [*options.step] or _patterns(environ, settings.STEPS, file, "steps")
     workflows = [*options.workflow] or _patterns(environ, settings.WORKFLOWS, file, "workflows")

@@ -19,6 +19,7 @@ from stagelight.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.sdk._logs import LogRecordLimits
     from opentelemetry.sdk.trace import Span
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -39,10 +40,12 @@ class Processor(SpanProcessor):
         channels: Callable[[], Channels],
         limits: AgentLimits,
         instrumentation_scope: InstrumentationScope,
+        record_limits: LogRecordLimits | None = None,
     ) -> None:
         self._channels = channels
         self._limits = limits
         self._instrumentation_scope = instrumentation_scope
+        self._record_limits = record_limits
         self._is_closed = False
         self._backlog: Backlog
         self._worker: Worker
@@ -59,16 +62,15 @@ class Processor(SpanProcessor):
             os.register_at_fork(after_in_child=after_fork)
 
     def _begin(self) -> None:
-        self._backlog = Backlog(self._limits.queue)
-        records = Records(self._instrumentation_scope)
+        self._backlog = Backlog(self._limits.spans, self._limits.records)
+        records = Records(self._instrumentation_scope, self._record_limits)
         self._worker = Worker(self._backlog, self._channels, self._limits, records)
 
     def _add(self, item: Item) -> None:
         if self._is_closed:
             return
         try:
-            self._backlog.add(item)
-            if self._worker.idle:
+            if self._backlog.add(item) and self._worker.idle:
                 self._worker.wake()
         except Exception as fault:  # this runs on the app's threads
             report("queue", fault)

@@ -35,7 +35,7 @@ from stagelight.conventions import (
 from stagelight.events import Event, Failure
 from stagelight.exporter import DELIVERED, Channels, Outcome
 from stagelight.processor import Processor
-from stagelight.settings import AgentLimits
+from stagelight.settings import AgentLimits, SignalLimits
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
 
 _FLUSH: Final = 5.0
+_MANY: Final = SignalLimits(queue=1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,7 @@ def recording() -> Generator[Recorder]:
     provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
     processor = Processor(
         lambda: Channels(spans, logs),
-        AgentLimits(queue=1_000_000),
+        AgentLimits(spans=_MANY, records=_MANY),
         InstrumentationScope(SCOPE_NAME, "", SCHEMA_URL),
     )
     provider.add_span_processor(processor)

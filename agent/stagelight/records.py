@@ -14,6 +14,7 @@ from opentelemetry.trace import set_span_in_context
 from stagelight.conventions import (
     DROPPED,
     EVENT_NAME_PREFIX,
+    PREFIX,
     PROGRESS_CURRENT,
     PROGRESS_TOTAL,
     RUN_ID,
@@ -22,6 +23,7 @@ from stagelight.conventions import (
 )
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import LogRecordLimits
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Span
 
@@ -71,9 +73,16 @@ class Draft(ReadableLogRecord):
     message: str
     severity: str
     """In upper case, or empty."""
+    lost: int
+    """How many attributes a limit has cost."""
 
     def __init__(self, **fields: Any) -> None:
         vars(self).update(fields)
+
+    @property
+    def dropped_attributes(self) -> int:
+        """As the official encoder asks for it."""
+        return self.lost
 
     def __getattr__(self, name: str) -> Any:
         if name != "log_record":
@@ -94,8 +103,12 @@ class Draft(ReadableLogRecord):
 class Records:
     """Builds the log records of one worker."""
 
-    def __init__(self, instrumentation_scope: InstrumentationScope) -> None:
+    def __init__(
+        self, instrumentation_scope: InstrumentationScope, limits: LogRecordLimits | None = None
+    ) -> None:
         self._instrumentation_scope = instrumentation_scope
+        self._most = limits.max_log_record_attributes if limits else None
+        self._longest = limits.max_log_record_attribute_length if limits else None
         self._resources: tuple[Resource, Resource] | None = None
 
     def start(self, scope: Scope) -> ReadableLogRecord:
@@ -140,16 +153,32 @@ class Records:
         severity: str = "",
     ) -> ReadableLogRecord:
         resource = getattr(scope.span, "resource", None) or Resource.get_empty()
+        kept = self._bounded(attributes)
         return Draft(
             span=scope.span,
             name=name,
             time=time,
-            attributes=attributes,
+            attributes=kept,
+            lost=len(attributes) - len(kept),
             message=message,
             severity=severity.upper(),
             resource=self._quick(resource),
             instrumentation_scope=self._instrumentation_scope,
         )
+
+    def _bounded(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """Return the attributes as the environment's limits leave them; what says whose they are always stays."""
+        if self._most is not None and len(attributes) > self._most:
+            ours = {key: value for key, value in attributes.items() if key.startswith(PREFIX)}
+            theirs = [pair for pair in attributes.items() if pair[0] not in ours]
+            attributes = dict(theirs[: max(0, self._most - len(ours))]) | ours
+        if self._longest is not None:
+            longest = self._longest
+            attributes = {
+                key: value if key.startswith(PREFIX) else _cut(value, longest)
+                for key, value in attributes.items()
+            }
+        return attributes
 
     def _quick(self, resource: Resource) -> Resource:
         if isinstance(resource, QuickResource):
@@ -157,6 +186,12 @@ class Records:
         if self._resources is None or self._resources[0] is not resource:
             self._resources = (resource, QuickResource(resource))
         return self._resources[1]
+
+
+def _cut(value: Any, longest: int) -> Any:
+    if isinstance(value, list):
+        return [_cut(item, longest) for item in value]  # pyright: ignore[reportUnknownVariableType]  # of whatever
+    return value[:longest] if isinstance(value, str) else value
 
 
 def _number(value: float) -> float:

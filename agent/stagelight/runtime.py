@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import os
 import threading
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
+from opentelemetry.sdk._logs import LogRecordLimits
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -17,9 +19,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from stagelight import settings
 from stagelight.backlog import Stats
 from stagelight.conventions import SCHEMA_URL, SCOPE_NAME
-from stagelight.errors import UnusableProviderError
+from stagelight.errors import MissingPackageError, NoTracesError, StagelightError, UnusableProviderError
 from stagelight.exporter import Channels, channels
-from stagelight.guard import LOGGER, faults, guarded, report
+from stagelight.guard import LOGGER, faults, guarded, listen, report
 from stagelight.instrumentation import threads
 from stagelight.processor import Processor
 from stagelight.records import QuickResource
@@ -50,6 +52,8 @@ active: Runtime | None = None
 """The runtime in use; None before the first use, and where recording is off."""
 
 _NOTHING: Final = Stats(produced=0, delivered=0, dropped=0, queued=0, dropped_by_reason={}, faults=0)
+CONFIG_FILE: Final = "OTEL_CONFIG_FILE"
+"""OpenTelemetry's declarative configuration; what it says replaces the variables that the SDK would read."""
 _lock = threading.RLock()
 _is_settled = False
 
@@ -106,10 +110,16 @@ def _set_up(
         if active is not None:
             return
         _is_settled = True
+        if (level := settings.diagnostics()) is not None:
+            listen(level)
         if settings.is_disabled():
             return
         try:
+            settings.warn_of_cramped()
             active = _runtime(tracer_provider or _provider(service_name), builder(endpoint, headers))
+        except StagelightError as error:  # nobody's fault, and said in one line
+            LOGGER.error("stagelight records nothing: %s", error)
+            return
         except Exception as error:  # the program goes on without recording
             report("set-up", error)
             LOGGER.error("stagelight records nothing: %s", error)
@@ -127,6 +137,7 @@ def _runtime(provider: trace.TracerProvider, build: Callable[[], Channels]) -> R
         lambda: first.pop() if first and os.getpid() == home else build(),
         settings.limits(),
         InstrumentationScope(SCOPE_NAME, _version(), SCHEMA_URL),
+        LogRecordLimits(),
     )
     home = os.getpid()
     processor.sends_logs = first[0].logs is not None
@@ -162,11 +173,27 @@ def _mixed(endpoint: str, headers: Mapping[str, str] | None, *, spans_by_otel: b
 def _provider(service_name: str | None) -> trace.TracerProvider:
     """Return the global provider, or set one that honours `OTEL_*` where there is only the API's stand-in."""
     found = trace.get_tracer_provider()
+    if isinstance(found, trace.ProxyTracerProvider) and (path := os.environ.get(CONFIG_FILE, "").strip()):
+        found = _by_file(path)
     if not isinstance(found, trace.ProxyTracerProvider):
         return found
     provider = TracerProvider(resource=resource(service_name))
     trace.set_tracer_provider(provider)
     return provider
+
+
+def _by_file(path: str) -> trace.TracerProvider:
+    """Set OpenTelemetry up as a file of its own says, and return the tracer provider that it sets."""
+    try:
+        # Not in the Python of everybody who checks types: it is asked for by few.
+        file: Any = importlib.import_module("opentelemetry.configuration")
+    except ImportError as error:
+        raise MissingPackageError(CONFIG_FILE, "opentelemetry-configuration") from error
+    file.configure_sdk(file.load_config_file(path))
+    found = trace.get_tracer_provider()
+    if isinstance(found, trace.ProxyTracerProvider):
+        raise NoTracesError(path)
+    return found
 
 
 def resource(service_name: str | None = None) -> Resource:

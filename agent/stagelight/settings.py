@@ -6,19 +6,20 @@ Every standard `OTEL_*` variable keeps its meaning; ours begin with `STAGELIGHT_
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import sys
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
-from stagelight.guard import LOGGER, say_once
+from stagelight.guard import say_once
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
 CONFIG_FILE: Final = "stagelight.toml"
@@ -40,6 +41,36 @@ KEYS: Final = {
 """The keys of `[agent]`, each with an example."""
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
 
+COUNTS: Final = tuple(
+    f"OTEL_{what}_LIMIT"
+    for what in (
+        *(f"{owner}ATTRIBUTE_COUNT" for owner in ("", "SPAN_", "LOGRECORD_", "EVENT_", "LINK_")),
+        *(f"{owner}ATTRIBUTE_VALUE_LENGTH" for owner in ("", "SPAN_", "LOGRECORD_")),
+        "SPAN_EVENT_COUNT",
+        "SPAN_LINK_COUNT",
+    )
+)
+"""What the SDK reads while it is imported, and raises at when it is no number."""
+_LEAST_COUNT: Final = 12
+"""As many attributes as a span of the agent's own may have before the program adds any."""
+_LEAST_LENGTH: Final = 64
+"""As many characters as ids and most names have."""
+LEVELS: Final = {
+    "none": logging.CRITICAL + 1,
+    "off": logging.CRITICAL + 1,
+    "fatal": logging.CRITICAL,
+    "critical": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": logging.DEBUG,
+    "verbose": logging.DEBUG,
+    "all": logging.DEBUG,
+}
+"""What `OTEL_LOG_LEVEL` may say, in OpenTelemetry's languages."""
+
 STEPS: Final = "STAGELIGHT_STEPS"
 """Patterns `module.path:function_glob` of functions that become steps, separated by commas or white space."""
 WORKFLOWS: Final = "STAGELIGHT_WORKFLOWS"
@@ -50,16 +81,25 @@ PROCESS_RUN: Final = "STAGELIGHT_PROCESS_RUN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentLimits:
-    """The sizes and times of the queue. Times are seconds."""
+class SignalLimits:
+    """The sizes and times of one signal: finished spans, or the log records of starts and lines. Times are seconds."""
 
     queue: int = 8192
     batch: int = 512
     linger: float = 0.005
-    """How long the worker gathers after it was woken."""
+    """How long the worker gathers after something has come."""
     longest_linger: float = 0.01
     """How long it gathers under load, to fill a batch."""
-    request: float = 10.0
+    request: float = 30.0
+    """The most for one request; the exporters' own default, ten seconds, is less."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentLimits:
+    """The sizes and times of the queues. Times are seconds."""
+
+    spans: SignalLimits = field(default_factory=SignalLimits)
+    records: SignalLimits = field(default_factory=SignalLimits)
     exit: float = 5.0
     """How long the end of the program may wait for the last batch, whatever happens."""
     first_retry: float = 1.0
@@ -68,14 +108,18 @@ class AgentLimits:
 
 def limits(environ: Mapping[str, str] = os.environ) -> AgentLimits:
     """Read the sizes and times; a value that is no positive number is said once and ignored."""
-    found = AgentLimits()
-    if queue := _positive(environ, "OTEL_BSP_MAX_QUEUE_SIZE"):
-        found = replace(found, queue=int(queue))
-    if batch := _positive(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):
+    return AgentLimits(spans=_signal(environ, "OTEL_BSP_"), records=_signal(environ, "OTEL_BLRP_"))
+
+
+def _signal(environ: Mapping[str, str], prefix: str) -> SignalLimits:
+    found = SignalLimits()
+    if queue := _positive(environ, f"{prefix}MAX_QUEUE_SIZE"):
+        found = replace(found, queue=max(1, int(queue)))
+    if batch := _positive(environ, f"{prefix}MAX_EXPORT_BATCH_SIZE"):
         found = replace(found, batch=max(1, int(batch)))
-    if delay := _positive(environ, "OTEL_BSP_SCHEDULE_DELAY"):
+    if delay := _positive(environ, f"{prefix}SCHEDULE_DELAY"):
         found = replace(found, linger=delay / 1000, longest_linger=delay / 1000)
-    if timeout := _positive(environ, "OTEL_BSP_EXPORT_TIMEOUT"):
+    if timeout := _positive(environ, f"{prefix}EXPORT_TIMEOUT"):
         found = replace(found, request=timeout / 1000)
     return replace(found, batch=min(found.batch, found.queue))
 
@@ -89,9 +133,54 @@ def _positive(environ: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         number = 0
     if not 0 < number < 1e9:
-        LOGGER.warning("%s=%r is no positive number; it is ignored", name, text)
+        say_once(name, "%s=%r is no positive number; it is ignored", name, text)
         return None
     return number
+
+
+def unusable(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables with which OpenTelemetry's SDK cannot even be imported, each with what is wrong with it."""
+    found = {name: environ[name].strip() for name in COUNTS if environ.get(name, "").strip()}
+    return {
+        name: f"{name}={text!r} is no whole number from 0 up; it is ignored"
+        for name, text in found.items()
+        if not (text.isascii() and text.isdecimal())
+    }
+
+
+def mend(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Take what nobody can use out of the environment and say so, so that the program does not end in an import."""
+    for name, problem in unusable(environ).items():
+        say_once(name, "%s", problem)
+        del environ[name]
+
+
+def warn_of_cramped(environ: Mapping[str, str] = os.environ) -> None:
+    """Say of a limit that it leaves no room for what a run or step is known by; the SDK cuts that like all else."""
+    for what, least in (("COUNT", _LEAST_COUNT), ("VALUE_LENGTH", _LEAST_LENGTH)):
+        names = [f"OTEL_{owner}ATTRIBUTE_{what}_LIMIT" for owner in ("SPAN_", "")]
+        name = next((name for name in names if environ.get(name, "").strip()), None)
+        if name is not None and int(environ[name]) < least:
+            say_once(
+                name,
+                "%s=%s is too little for what a run is known by: set at least %d",
+                name,
+                environ[name],
+                least,
+            )
+
+
+def diagnostics(environ: Mapping[str, str] = os.environ) -> int | None:
+    """Return the level of `logging` that `OTEL_LOG_LEVEL` asks for; None where it says nothing. Nonsense is said once."""
+    text = environ.get("OTEL_LOG_LEVEL", "").strip().lower()
+    if text and text not in LEVELS:
+        say_once(
+            "OTEL_LOG_LEVEL",
+            "OTEL_LOG_LEVEL=%r is no level; there are %s; it is ignored",
+            text,
+            ", ".join(LEVELS),
+        )
+    return LEVELS.get(text)
 
 
 def is_disabled(environ: Mapping[str, str] = os.environ) -> bool:

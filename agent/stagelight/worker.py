@@ -6,12 +6,12 @@ import logging
 import random
 import sys
 import threading
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
-from opentelemetry.sdk.trace import ReadableSpan
 
 from stagelight.conventions import RUN_ID
 from stagelight.exporter import DELIVERED, Outcome, Verdict
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk._logs import ReadableLogRecord
 
-    from stagelight.backlog import Backlog, Item
+    from stagelight.backlog import Backlog, Item, Queue
     from stagelight.exporter import Channel, Channels
     from stagelight.records import Records
-    from stagelight.settings import AgentLimits
+    from stagelight.settings import AgentLimits, SignalLimits
 
 THREAD_NAME: Final = "stagelight-worker"
 _UNREACHED_EXIT: Final = 2.0
 _LAST_TRY: Final = 1.0
+_MOMENT: Final = 0.01
+"""Seconds for which it is cheaper to sleep through than to be woken; what is due within them goes along."""
 _CHATTY: Final = (
     "opentelemetry.exporter.otlp.proto.common._internal",
     "opentelemetry.exporter.otlp.proto.http._log_exporter",
@@ -57,6 +59,35 @@ def backoff(
     return max(asked or 0.0, delay * jitter(1.0, 1.3))
 
 
+class _Lane:
+    """One signal on its way: what waits, since when, and where it goes."""
+
+    __slots__ = ("channel", "limits", "queue", "since")
+
+    def __init__(self, queue: Queue[Any], limits: SignalLimits) -> None:
+        self.queue = queue
+        self.limits = limits
+        self.channel: Channel[Any] | None = None
+        self.since: float | None = None
+
+    def __str__(self) -> str:
+        return str(getattr(self.channel, "endpoint", "the collector"))
+
+    def due_in(self, now: float) -> float:
+        """Return the seconds until a batch is worth its request; a little more while much is coming; infinity for nothing."""
+        waiting = len(self.queue)
+        if not waiting:
+            self.since = None
+            return inf
+        if self.since is None:
+            self.since = now
+        limits = self.limits
+        if waiting >= limits.batch:
+            return 0.0
+        linger = limits.linger if waiting < limits.batch // 32 else limits.longest_linger
+        return self.since + linger - now
+
+
 class Worker:
     """Sends batches in order, one request at a time; keeps a batch until it is delivered or refused for good.
 
@@ -75,6 +106,8 @@ class Worker:
         self._records = records
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._records_lane = _Lane(backlog.records, limits.records)
+        self._lanes = (self._records_lane, _Lane(backlog.spans, limits.spans))
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._closing = threading.Event()
@@ -83,6 +116,8 @@ class Worker:
         self._is_failing = False
         self._is_heard = False
         self._confessed = 0
+        self._reason = ""
+        """Why the last request that failed did."""
         self._said: set[str] = set()
 
     def wake(self) -> None:
@@ -137,8 +172,12 @@ class Worker:
             thread.join(timeout if self._has_reached else min(timeout, _UNREACHED_EXIT))
         self._backlog.abandon("exit")
         if lost := self._backlog.stats(0).dropped_by_reason.get("exit"):
+            reason = f" ({self._reason})" if self._reason else ""
             self._say(
-                "exit", "%d records were not delivered: no collector answered before the program ended", lost
+                "exit",
+                "%d records were not delivered: no collector answered before the program ended%s",
+                lost,
+                reason,
             )
 
     def _run(self) -> None:
@@ -165,67 +204,74 @@ class Worker:
     def _turn(self) -> None:
         if self._channels is None:
             self._channels = self._open_channels()
-        self._rest()
-        self._gather()
-        if batch := self._backlog.take(self._limits.batch):
-            self._deliver(batch)
+            for lane, channel in zip(self._lanes, (self._channels.logs, self._channels.spans), strict=True):
+                lane.channel = channel
+        for lane in self._rest():
+            self._deliver(lane)
 
-    def _rest(self) -> None:
-        self._wake.clear()
-        self.idle = True
+    def _rest(self) -> list[_Lane]:
+        """Sleep until a signal is due; return those that are, or are so in a moment."""
         if not self._backlog and not self._closing.is_set():
             self._hurry.clear()
-            self._wake.wait()
+        while not self._hurry.is_set() and (left := self._soonest()) > 0:
+            if left <= _MOMENT:
+                self._hurry.wait(left)
+            else:
+                self._sleep()
+        now = monotonic()
+        return [lane for lane in self._lanes if self._hurry.is_set() or lane.due_in(now) <= _MOMENT]
+
+    def _soonest(self) -> float:
+        now = monotonic()
+        return min(lane.due_in(now) for lane in self._lanes)
+
+    def _sleep(self) -> None:
+        """Sleep until a producer wakes it, or what waits is due."""
+        self._wake.clear()
+        self.idle = True
+        left = self._soonest()  # of what came before anybody could see it idle
+        if not self._hurry.is_set():
+            self._wake.wait(None if left == inf else left)
         self.idle = False
 
-    def _gather(self) -> None:
-        """Linger a moment; a little longer while much is coming, so that a batch is worth its request."""
-        started = monotonic()
-        limits = self._limits
-        while not self._hurry.wait(limits.linger):
-            waited = monotonic() - started
-            if waited + limits.linger > limits.longest_linger or len(self._backlog) >= limits.batch:
-                return
-            if len(self._backlog) < limits.batch // 32:
-                return
+    def _deliver(self, lane: _Lane) -> None:
+        """Send what waits of one signal, a batch at most."""
+        lane.since = None
+        batch: list[Any] = self._backlog.take(lane.queue)
+        if batch:
+            self._send(lane, self._made(batch) if lane is self._records_lane else batch)
+            self._confess(batch)
 
-    def _deliver(self, batch: Sequence[Item]) -> None:
-        """Send a batch: what has begun or was said first, then what has ended."""
-        assert self._channels is not None  # noqa: S101 - opened at the top of the turn
-        logs: list[ReadableLogRecord] = []
-        spans: list[ReadableSpan] = []
+    def _made(self, batch: Sequence[Scope | Line]) -> list[ReadableLogRecord]:
+        """Return the log records of starts and lines."""
+        made: list[ReadableLogRecord] = []
         for item in batch:
             try:
-                if isinstance(item, ReadableSpan):
-                    spans.append(item)
-                else:
-                    logs.append(
-                        self._records.start(item) if isinstance(item, Scope) else self._records.line(item)
-                    )
+                made.append(
+                    self._records.start(item) if isinstance(item, Scope) else self._records.line(item)
+                )
             except Exception as fault:  # one strange item must not cost the others
                 report("record", fault)
                 self._backlog.settle(dropped=1, reason="fault")
-        self._send(self._channels.logs, logs)
-        self._send(self._channels.spans, spans)
-        self._confess(batch)
+        return made
 
-    def _send(self, channel: Channel[Any] | None, items: Sequence[Any]) -> None:
+    def _send(self, lane: _Lane, items: Sequence[Any]) -> None:
         """Send items of one signal until they are settled."""
         if not items:
             return
         tries = 0
-        while (outcome := self._try(channel, items)).verdict is Verdict.RETRY:
+        while (outcome := self._try(lane, items)).verdict is Verdict.RETRY:
             self._is_failing, self._is_heard = True, False
+            self._reason = outcome.reason
             if self._gives_up():
                 self._backlog.settle(dropped=len(items), reason="exit")
                 return
-            target = getattr(channel, "endpoint", "the collector")
-            self._say("unreachable", "%s cannot be reached, trying again (%s)", target, outcome.reason)
+            self._say("unreachable", "%s cannot be reached, trying again (%s)", lane, outcome.reason)
             self._closing.wait(backoff(tries, outcome.retry_after, self._limits))
             tries += 1
             if self._closing.is_set():
                 self._closing_pause()
-        self._settle(channel, items, outcome)
+        self._settle(lane, items, outcome)
 
     def _closing_pause(self) -> None:
         """Between two tries at the end of the program; `Event.wait` on the set event no longer waits."""
@@ -236,34 +282,35 @@ class Worker:
     def _gives_up(self) -> bool:
         return self._closing.is_set() and (not self._has_reached or monotonic() >= self._deadline)
 
-    def _try(self, channel: Channel[Any] | None, items: Sequence[Any]) -> Outcome:
-        timeout = self._limits.request
+    def _try(self, lane: _Lane, items: Sequence[Any]) -> Outcome:
+        timeout = lane.limits.request
         if self._closing.is_set():
             timeout = max(0.05, min(timeout, self._deadline - monotonic()))
             if self._is_failing and not self._has_reached:
                 timeout = min(timeout, _LAST_TRY)
-        if channel is None:
+        if lane.channel is None:
             return DELIVERED
         try:
-            return channel.send(items, timeout)
+            return lane.channel.send(items, timeout)
         except Exception as fault:  # an exporter may raise anything
             report("exporter", fault)
             return Outcome(verdict=Verdict.REJECTED, reason=f"the exporter raised {type(fault).__name__}")
 
-    def _settle(self, channel: Channel[Any] | None, items: Sequence[Any], outcome: Outcome) -> None:
+    def _settle(self, lane: _Lane, items: Sequence[Any], outcome: Outcome) -> None:
         if outcome.verdict is Verdict.DELIVERED:
             self._has_reached = True
             self._is_failing = False
             self._is_heard = True
             self._said.discard("unreachable")
+            LOGGER.debug("stagelight: %d records delivered to %s", len(items), lane)
             refused = min(outcome.rejected, len(items))
             self._backlog.settle(delivered=len(items) - refused, dropped=refused, reason="rejected")
             if refused:
                 self._say("partial", "the collector refused %d records of a batch", refused)
         elif outcome.splits and len(items) > 1:
             middle = len(items) // 2
-            self._send(channel, items[:middle])
-            self._send(channel, items[middle:])
+            self._send(lane, items[:middle])
+            self._send(lane, items[middle:])
         else:
             self._is_heard = False
             self._backlog.settle(dropped=len(items), reason="rejected")
@@ -272,12 +319,7 @@ class Worker:
     def _confess(self, batch: Sequence[Item]) -> None:
         """Tell the collector how much was dropped, once it listens again."""
         dropped = self._backlog.dropped
-        if (
-            dropped <= self._confessed
-            or not self._is_heard
-            or self._channels is None
-            or self._channels.logs is None
-        ):
+        if dropped <= self._confessed or not self._is_heard or self._records_lane.channel is None:
             return
         self._confessed = dropped
         first = batch[0]
@@ -286,7 +328,7 @@ class Worker:
         attributes: Any = span.attributes or {}
         run_id = str(attributes.get(RUN_ID, ""))
         self._backlog.lend(1)
-        self._send(self._channels.logs, [self._records.heartbeat(dropped, span.resource, run_id)])
+        self._send(self._records_lane, [self._records.heartbeat(dropped, span.resource, run_id)])
 
     def _say(self, topic: str, text: str, *values: object) -> None:
         if topic not in self._said:

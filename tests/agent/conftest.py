@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from stagelight import testing
 
 if TYPE_CHECKING:
+    import ssl
+
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -145,19 +148,28 @@ class _Server(ThreadingHTTPServer):
         """Say nothing: clients that are killed are part of the tests."""
 
 
-@pytest.fixture
-def sink() -> Generator[Sink]:
-    """Return a sink that listens on loopback."""
+@contextlib.contextmanager
+def listening(tls: ssl.SSLContext | None = None) -> Generator[Sink]:
+    """Let a sink listen on loopback; over TLS if a context is given."""
     made = Sink()
     handler = type("Handler", (_Handler,), {"sink": made})
     server = _Server(("127.0.0.1", 0), handler)
-    made.url = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    made.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield made
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def sink() -> Generator[Sink]:
+    """Return a sink that listens on loopback."""
+    with listening() as made:
+        yield made
 
 
 class Program(Protocol):
@@ -185,7 +197,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("OTEL_", "STAGELIGHT_", "PYTEST_"))
+        if not key.startswith(("OTEL_", "STAGELIGHT_", "PYTEST_")) and not key.endswith("_CA_BUNDLE")
     }
     return kept | {"PYTHONPATH": os.pathsep.join([str(AGENT), str(info.parent)])}
 

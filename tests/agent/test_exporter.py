@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
 import stagelight
 from stagelight import exporter, runtime, settings
-from stagelight.errors import MissingExporterError
+from stagelight.errors import MissingPackageError
 from stagelight.exporter import HttpChannel, OpaqueChannel, Outcome, Several, Verdict, retry_after
 
 
@@ -72,7 +73,8 @@ def test_a_missing_grpc_exporter_is_named_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    with pytest.raises(MissingExporterError) as caught:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc.trace_exporter", None)
+    with pytest.raises(MissingPackageError) as caught:
         exporter.channels()
     assert caught.value.package == "opentelemetry-exporter-otlp-proto-grpc"
     with runtime.replaced(None, is_settled=False):
@@ -132,14 +134,18 @@ def test_of_several_exporters_the_others_get_each_batch_once() -> None:
     assert (len(first.batches), len(second.batches)) == (3, 1)
 
 
-def test_batch_settings_are_honoured_and_nonsense_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_batch_settings_are_honoured_by_signal_and_nonsense_is_said(caplog: pytest.LogCaptureFixture) -> None:
     found = settings.limits(
         {
             "OTEL_BSP_MAX_QUEUE_SIZE": "100",
             "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1000",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
             "OTEL_BSP_EXPORT_TIMEOUT": "many",
+            "OTEL_BLRP_MAX_QUEUE_SIZE": "50",
+            "OTEL_BLRP_EXPORT_TIMEOUT": "2000",
         }
     )
-    assert (found.queue, found.batch, found.linger, found.request) == (100, 100, 0.2, 10.0)
+    spans, records = found.spans, found.records
+    assert (spans.queue, spans.batch, spans.linger, spans.request) == (100, 100, 0.2, 30.0)
+    assert (records.queue, records.batch, records.linger, records.request) == (50, 50, 0.005, 2.0)
     assert "OTEL_BSP_EXPORT_TIMEOUT='many'" in caplog.text

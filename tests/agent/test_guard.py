@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import stagelight
-from stagelight import attempts, attributes, backlog, processor, recording, records, runtime, scope, worker
+from stagelight import (
+    attempts,
+    attributes,
+    backlog,
+    processor,
+    recording,
+    records,
+    runtime,
+    scope,
+    settings,
+    worker,
+)
 from stagelight.guard import faults, faults_by_place, guard, guarded, report
 from stagelight.recorder import Memory
 
@@ -138,7 +149,11 @@ def test_a_queue_that_raises_changes_nothing(
     assert runtime.active is not None
     with monkeypatch.context() as patch:
         patch.setattr(backlog, "deque", BrokenQueue)
-        patch.setattr(runtime.active.processor, "_backlog", backlog.Backlog(9))
+        patch.setattr(
+            runtime.active.processor,
+            "_backlog",
+            backlog.Backlog(settings.SignalLimits(queue=9), settings.SignalLimits(queue=9)),
+        )
         assert use_everything() == expected
     assert stagelight_recorder.runs
 

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 QUICK = settings.AgentLimits(first_retry=0.01, slowest_retry=0.02)
 
 
+def limits_of(signal: settings.SignalLimits) -> settings.AgentLimits:
+    """Return limits that are the same for both signals, with quick retries."""
+    return settings.AgentLimits(spans=signal, records=signal, first_retry=0.001, slowest_retry=0.02)
+
+
 @pytest.fixture
 def provider() -> TracerProvider:
     """Return a tracer provider as a user would have one."""
@@ -175,7 +180,7 @@ def test_a_full_queue_drops_lines_first_and_confesses_when_the_collector_listens
 ) -> None:
     is_open = threading.Event()
     sink.answer = lambda _path: (200, {}, b"") if is_open.is_set() else (503, {}, b"")
-    connected(settings.AgentLimits(queue=64, batch=16, first_retry=0.01, slowest_retry=0.02))
+    connected(limits_of(settings.SignalLimits(queue=64, batch=16)))
     with stagelight.workflow("w") as run:
         sink.wait_for(lambda: bool(sink.requests))
         for number in range(200):
@@ -202,7 +207,7 @@ def test_the_counts_add_up_under_threads_and_a_collector_of_moods(
 ) -> None:
     moods = random.Random(7)
     sink.answer = lambda _path: (moods.choice([200, 200, 503, 400]), {}, b"")
-    connected(settings.AgentLimits(queue=256, batch=32, first_retry=0.001, slowest_retry=0.002, linger=0.001))
+    connected(limits_of(settings.SignalLimits(queue=256, batch=32, linger=0.001)))
 
     def work() -> None:
         for number in range(300):
