@@ -143,7 +143,7 @@ class Functions(Statements):
         self.out.append(made)
         if len(nodes) > 1:
             made.began = self.tick()
-        self.frame.counter.emit(made, self.clock)
+        self.frame.counter.emit(made, made.began)
         return Promise((made, *outer), value)
 
     def _follow(self, callee: Closure, arguments: Sequence[Value], frame: Frame) -> Value:
@@ -176,7 +176,9 @@ class Functions(Statements):
         if known is None:
             known = self.known[id(callee.node)] = Known(callee, arguments=list(arguments))
             self._learn(known)
-        elif not known.busy:
+        elif known.busy:
+            known.arguments = self._joined(known, arguments)
+        else:
             self._again(known, callee, arguments)
         if not known.busy and not known.drafts:
             return self._promised_result(callee, known.result)
@@ -193,6 +195,13 @@ class Functions(Statements):
         return result
 
     def _learn(self, known: Known) -> None:
+        for _ in range(4):
+            given = known.arguments
+            self._learn_once(known)
+            if not _changed(given, known.arguments):
+                return
+
+    def _learn_once(self, known: Known) -> None:
         known.busy = True
         kept, self.conditions = self.conditions, 0
         known.counter = Counter()
@@ -209,14 +218,16 @@ class Functions(Statements):
         known.counter.hand_back(mine, self.tick())
         known.drafts = nodes
 
-    def _again(self, known: Known, callee: Closure, arguments: Sequence[Value]) -> None:
-        """Follow it once more where it is now called with something else."""
+    def _joined(self, known: Known, arguments: Sequence[Value]) -> list[Value]:
         size = max(len(arguments), len(known.arguments))
         old = [*known.arguments, *([UNDEFINED] * (size - len(known.arguments)))]
         new = [*arguments, *([UNDEFINED] * (size - len(arguments)))]
-        joined = [_general(one, other) for one, other in zip(old, new, strict=True)]
-        changed = any(one is not other for one, other in zip(old, joined, strict=True))
-        if changed or (not known.drafts and callee.this is not known.closure.this):
+        return [_general(one, other) for one, other in zip(old, new, strict=True)]
+
+    def _again(self, known: Known, callee: Closure, arguments: Sequence[Value]) -> None:
+        """Follow it once more where it is now called with something else."""
+        joined = self._joined(known, arguments)
+        if _changed(known.arguments, joined) or (not known.drafts and callee.this is not known.closure.this):
             known.arguments, known.closure = joined, callee
             self._learn(known)
 
@@ -242,6 +253,10 @@ class Functions(Statements):
             given = (made, *arguments) if builder.key == "__init__" else arguments
             if id(builder.value) not in self.inlining:
                 self._in_place(closure, given)
+
+
+def _changed(old: Sequence[Value], new: Sequence[Value]) -> bool:
+    return len(old) != len(new) or any(one is not other for one, other in zip(old, new, strict=True))
 
 
 def _is_code(value: Value) -> bool:

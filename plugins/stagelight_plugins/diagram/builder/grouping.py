@@ -134,6 +134,8 @@ class Finisher:
             return
         inner = within and draft.type not in STEPS
         draft.parts = [(key, self._group(nodes, waits=waits, within=inner)) for key, nodes in draft.parts]
+        if draft.type == "loop" and len(draft.parts[0][1]) == 1 and draft.parts[0][1][0].type == "block":
+            draft.parts = draft.parts[0][1][0].parts  # a round is what runs side by side; it needs no block
 
 
 def _drawn(draft: Draft) -> bool:

@@ -9,7 +9,7 @@ from stagelight_plugins.diagram.errors import TooComplex
 from stagelight_plugins.diagram.javascript.text import number, unescape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tree_sitter import Node
 
@@ -131,62 +131,38 @@ class Expressions:
     # Members and calls
 
     def _member_expression(self, node: Node) -> t.Node:
-        value = self.expression(node.child_by_field_name("object"))
-        return t.Member(value, text(node.child_by_field_name("property")))
+        name = text(node.child_by_field_name("property"))
+        return self._postfix(node, "object", lambda value: t.Member(value, name))
 
     def _subscript_expression(self, node: Node) -> t.Node:
-        value = self.expression(node.child_by_field_name("object"))
         index = self.expression(node.child_by_field_name("index"))
-        named = isinstance(index, t.Literal) and isinstance(index.value, str)
-        return t.Member(value, str(index.value) if named and isinstance(index, t.Literal) else index)
+        fixed = isinstance(index, t.Literal) and isinstance(index.value, str)
+        name = str(index.value) if fixed and isinstance(index, t.Literal) else index
+        return self._postfix(node, "object", lambda value: t.Member(value, name))
 
     def _call_expression(self, node: Node) -> t.Node:
-        repaired = self._awaited(node)
-        if repaired is not None:
-            return repaired
-        callee = node.child_by_field_name("function")
         found = node.child_by_field_name("arguments")
+        callee = node.child_by_field_name("function")
         if found is not None and found.type == "template_string":
             arguments: Sequence[t.Node] = [self.expression(found)]
         else:
             arguments = [self.expression(child) for child in children(found)] if found is not None else []
-        return t.Call(self.expression(callee), arguments)
+        if callee is not None and callee.type == "identifier" and text(callee) == "await":
+            return t.Await(arguments[0] if len(arguments) == 1 else t.Sequenced(arguments))
+        return self._postfix(node, "function", lambda value: t.Call(value, arguments))
 
-    def _awaited(self, node: Node) -> t.Node | None:
-        """Repair `await(x).y()`, which the grammar takes for a call of a function `await`."""
-        place, outer = node, None
-        while place.type in {"call_expression", "member_expression", "subscript_expression"}:
-            field = "function" if place.type == "call_expression" else "object"
-            inner = place.child_by_field_name(field)
-            if inner is None:
-                return None
-            outer, place = place, inner
-        if place.type != "identifier" or text(place) != "await" or outer is None:
-            return None
-        if outer.type != "call_expression":
-            return None
-        return t.Await(self._postfix(node, outer))
+    def _postfix(self, node: Node, field: str, make: Callable[[t.Node], t.Node]) -> t.Node:
+        """Put `await` around all that follows its operand.
 
-    def _postfix(self, node: Node, innermost: Node) -> t.Node:
-        if node.start_byte == innermost.start_byte and node.end_byte == innermost.end_byte:
-            arguments = node.child_by_field_name("arguments")
-            inner = [self.expression(child) for child in children(arguments)] if arguments else []
-            return inner[0] if len(inner) == 1 else t.Sequenced(inner)
-        at = (node.start_byte, node.end_byte)
-        if node.type == "call_expression":
-            callee = node.child_by_field_name("function")
-            arguments = node.child_by_field_name("arguments")
-            assert callee is not None  # noqa: S101 - the grammar
-            given = [self.expression(child) for child in children(arguments)] if arguments else []
-            return t.Call(self._postfix(callee, innermost), given, start=at[0], end=at[1])
-        value = node.child_by_field_name("object")
-        assert value is not None  # noqa: S101 - the grammar
-        inner_value = self._postfix(value, innermost)
-        if node.type == "member_expression":
-            return t.Member(inner_value, text(node.child_by_field_name("property")), start=at[0], end=at[1])
-        return t.Member(
-            inner_value, self.expression(node.child_by_field_name("index")), start=at[0], end=at[1]
-        )
+        The grammar takes `await(x).y()` for a call of a function `await`, and `await f<T>(x)` for a call of `await f`.
+        """
+        inner = node.child_by_field_name(field)
+        value = self.expression(inner)
+        if isinstance(value, t.Await) and inner is not None and inner.type not in _WRAPPERS - {"await_expression"}:
+            made = make(value.value)
+            made.start, made.end = value.value.start, node.end_byte
+            return t.Await(made)
+        return make(value)
 
     def _new_expression(self, node: Node) -> t.Node:
         arguments = node.child_by_field_name("arguments")
