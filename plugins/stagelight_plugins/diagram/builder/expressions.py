@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stagelight_plugins.diagram import tree as t
 from stagelight_plugins.diagram.builder.core import Core
+from stagelight_plugins.diagram.builder.scope import Scope
 from stagelight_plugins.diagram.builder.values import (
     UNDEFINED,
     UNKNOWN,
@@ -270,7 +271,9 @@ class Expressions(Core):
         bases = [self.value(base) for base in node.bases]
         members = {member.key: member for member in node.members() if member.key}
         base = bases[0] if bases else UNDEFINED
-        made = ClassValue(node, self.scope, base, members, name=node.name)
+        made = ClassValue(node, Scope(self.scope), base, members, name=node.name)
+        if node.name:
+            made.scope.declare(node.name, made)
         for member in node.members():
             if member.static and member.initializer:
                 self._static(made, member)

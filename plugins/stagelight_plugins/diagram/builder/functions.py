@@ -149,6 +149,9 @@ class Functions(Statements):
     def _follow(self, callee: Closure, arguments: Sequence[Value], frame: Frame) -> Value:
         """Follow a body; return what it returns."""
         scope = Scope(callee.scope)
+        own = callee.node.name
+        if own and scope.find(own) is None:
+            scope.declare(own, callee)  # a function expression knows its own name
         for name in callee.node.hoisted:
             scope.declare(name, depth=self.conditions)
         with self.inside(scope), self.entering(frame):

@@ -77,6 +77,7 @@ class Finisher:
         draft.parts = [
             (key, self._prune(nodes, followed=followed, looped=looped)) for key, nodes in draft.parts
         ]
+        _chained(draft)
         only_breaks = not any(_drawn(node) for _, nodes in draft.parts for node in nodes)
         if only_breaks and (draft.type != "if" or not (followed or looped)):
             draft.parts = [(key, []) for key, _ in draft.parts]
@@ -124,18 +125,34 @@ class Finisher:
             flat = (
                 draft.type == "parallel" and draft.fields["kind"] in {kind or "all", "all"} and len(group) > 1
             )
-            nodes.extend(draft.parts[0][1] if flat else [draft])
+            nodes.extend(draft.parts[0][1] if flat else [_single(draft)])
         return [Draft("parallel", {"kind": kind or "all"}, [("nodes", nodes)], line=group[0].line)]
 
     def _inner(self, draft: Draft, *, waits: bool, within: bool) -> None:
         if draft.type == "parallel":
             for node in draft.parts[0][1]:
                 self._inner(node, waits=waits, within=True)
+            draft.parts = [("nodes", [_single(node) for node in draft.parts[0][1]])]
             return
         inner = within and draft.type not in STEPS
         draft.parts = [(key, self._group(nodes, waits=waits, within=inner)) for key, nodes in draft.parts]
         if draft.type == "loop" and len(draft.parts[0][1]) == 1 and draft.parts[0][1][0].type == "block":
             draft.parts = draft.parts[0][1][0].parts  # a round is what runs side by side; it needs no block
+
+
+def _single(draft: Draft) -> Draft:
+    """Return a block's only node instead of the block."""
+    nodes = draft.parts[0][1] if draft.type == "block" else []
+    return nodes[0] if len(nodes) == 1 and not _returns(draft) else draft
+
+
+def _chained(draft: Draft) -> None:
+    """Make an `else` that is nothing but another `if` a part of the chain."""
+    while draft.type == "if" and draft.parts[-1][0] is None:
+        nodes = draft.parts[-1][1]
+        if len(nodes) != 1 or nodes[0].type != "if":
+            return
+        draft.parts = [*draft.parts[:-1], *nodes[0].parts]
 
 
 def _drawn(draft: Draft) -> bool:

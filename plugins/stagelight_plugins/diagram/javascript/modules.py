@@ -114,6 +114,7 @@ class Module:
         self._scopes: dict[int, Scope] = {}
         self._classes: dict[int, ClassValue] = {}
         self._exports: dict[str, Callable[[], Value]] | None = None
+        self._mutations: dict[tuple[int, str], list[Node]] = {}
         self.scope = self._static(self.root)
 
     # Scopes
@@ -212,7 +213,8 @@ class Module:
         return self._mutated(name, self.evaluate(read, scope), scope)
 
     def _assigned(self, node: Node, scope: Scope) -> None:
-        for inner in children(node):
+        for inner in _in_order(node):
+            self._note_mutation(inner, scope)
             left = inner.child_by_field_name("left")
             right = inner.child_by_field_name("right")
             if (
@@ -242,50 +244,40 @@ class Module:
                 right = parent.child_by_field_name("right")
                 if right is not None:
                     return self._initial(name, right, self.scope_of(parent))
-        return self._mutated(name, ObjectValue(), scope) if self._is_enum(name) else UNKNOWN
-
-    def _is_enum(self, name: str) -> bool:
-        return re.search(rb"\)\(" + re.escape(name.encode()) + rb"\s*\|\|", self.source) is not None
+        return self._mutated(name, ObjectValue(), scope) if (id(scope), name) in self._mutations else UNKNOWN
 
     def _mutated(self, name: str, value: Value, scope: Scope) -> Value:
-        """Apply the statements of the module that put members into an object, a class or a function."""
-        if not isinstance(value, (ObjectValue, ClassValue, Closure)):
-            return value
-        key = name.encode()
-        spot = re.compile(
-            rb"(?<![\w$.])(?:"
-            + re.escape(key)
-            + rb"\s*[.\[]|[\w$.]+\(\s*"
-            + re.escape(key)
-            + rb"\s*,|\("
-            + re.escape(key)
-            + rb"\s*\|\|)"
-        )
-        for match in list(spot.finditer(self.source))[:64]:
-            node = self.root.descendant_for_byte_range(match.start(), match.end())
-            self._mutation(name, value, node, scope)
+        """Apply the statements of the block that put members into an object, a class or a function."""
+        if isinstance(value, (ObjectValue, ClassValue, Closure)):
+            for node in self._mutations.get((id(scope), name), ())[:64]:
+                self._mutation(name, value, node, scope)
         return value
 
-    def _mutation(self, name: str, value: Value, node: Node | None, scope: Scope) -> None:
-        while node is not None and node.type not in {
-            "assignment_expression",
-            "call_expression",
-            "expression_statement",
-        }:
-            node = node.parent
-        if node is None or node.parent is None:
-            return
-        graph = self._modules.graph
-        if node.type == "assignment_expression":
-            left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
-            owner = left.child_by_field_name("object") if left is not None else None
-            if left is not None and owner is not None and text(owner) == name and right is not None:
-                key = text(left.child_by_field_name("property")) or text(
-                    left.child_by_field_name("index")
-                ).strip("\"'")
-                graph.put(value, key, self.evaluate(self.reader.expression(right), scope))
-        elif node.type == "call_expression":
+    def _mutation(self, name: str, value: Value, node: Node, scope: Scope) -> None:
+        if node.type == "call_expression":
             self._defining_call(name, value, node, scope)
+            return
+        left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
+        if left is not None and right is not None:
+            key = text(left.child_by_field_name("property")) or text(left.child_by_field_name("index")).strip(
+                "\"'"
+            )
+            self.graph.put(value, key, self.evaluate(self.reader.expression(right), scope))
+
+    def _note_mutation(self, node: Node, scope: Scope) -> None:
+        """Note under which name a statement such as `X.a = …`, `f(X, …)` or `(e => …)(X || (X = {}))` counts."""
+        target: Node | None = None
+        if node.type == "assignment_expression":
+            left = node.child_by_field_name("left")
+            target = left.child_by_field_name("object") if left is not None else None
+        elif node.type == "call_expression":
+            given = node.child_by_field_name("arguments")
+            parts = children(given) if given is not None else []
+            target = parts[0] if parts else None
+            if target is not None and target.type == "binary_expression":
+                target = target.child_by_field_name("left")
+        if target is not None and target.type == "identifier":
+            self._mutations.setdefault((id(scope), text(target)), []).append(node)
 
     def _defining_call(self, name: str, value: Value, node: Node, scope: Scope) -> None:
         given = node.child_by_field_name("arguments")
@@ -393,6 +385,17 @@ class Module:
     def namespace(self) -> Value:
         """Return all exports as one object."""
         return ObjectValue({name: make() for name, make in self.exports.items() if name != "default"})
+
+
+def _in_order(node: Node) -> list[Node]:
+    """Return the expressions of a statement: the parts of `a, b`, however they nest."""
+    found: list[Node] = []
+    rest = children(node)
+    while rest:
+        one = rest.pop(0)
+        rest[:0] = children(one) if one.type == "sequence_expression" else []
+        found += [] if one.type == "sequence_expression" else [one]
+    return found
 
 
 def _declared_names(reader: Statements, node: Node) -> list[str]:

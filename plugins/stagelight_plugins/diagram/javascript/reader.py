@@ -158,7 +158,11 @@ class Expressions:
         """
         inner = node.child_by_field_name(field)
         value = self.expression(inner)
-        if isinstance(value, t.Await) and inner is not None and inner.type not in _WRAPPERS - {"await_expression"}:
+        if (
+            isinstance(value, t.Await)
+            and inner is not None
+            and inner.type not in _WRAPPERS - {"await_expression"}
+        ):
             made = make(value.value)
             made.start, made.end = value.value.start, node.end_byte
             return t.Await(made)
