@@ -40,9 +40,13 @@ def parse(source: bytes, path: str, *, root: Path | None = None) -> dict[str, An
 
 
 def _workflows(source: bytes, path: str, root: Path | None) -> list[dict[str, Any]]:
-    from stagelight_plugins.diagram.javascript.workflows import workflows  # noqa: PLC0415 - loads a parser
+    if path.endswith((".py", ".pyw")):
+        from stagelight_plugins.diagram.python import workflows as python  # noqa: PLC0415 - one language is enough
 
-    return workflows(source, path, root, Budget())
+        return python.workflows(source, path, root, Budget())
+    from stagelight_plugins.diagram.javascript import workflows as javascript  # noqa: PLC0415 - loads a parser
+
+    return javascript.workflows(source, path, root, Budget())
 
 
 @contextmanager
