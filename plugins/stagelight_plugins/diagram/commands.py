@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,18 +28,12 @@ class _Default(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Default, invoke_without_command=False)
+@click.group(cls=_Default, epilog="Example: stagelight diagram --format mermaid app.py")
 def diagram() -> None:
-    """Draw workflows from their code, without running it.
-
-    \b
-    Example:
-      stagelight diagram app.py
-      stagelight diagram --format mermaid src/
-    """
+    """Draw workflows from their code, without running it."""
 
 
-@diagram.command("draw")
+@diagram.command("draw", epilog="Example: stagelight diagram draw --format json worker.ts")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--format",
@@ -49,12 +44,7 @@ def diagram() -> None:
 )
 @click.option("--check", is_flag=True, help="Fail if a file cannot be read.")
 def draw(path: Path, form: str, *, check: bool) -> None:
-    """Draw the workflows of a file or a directory (the word `draw` may be left out).
-
-    \b
-    Example:
-      stagelight diagram draw --format json worker.ts
-    """
+    """Draw the workflows of a file or a directory (the word `draw` may be left out)."""
     root = path if path.is_dir() else path.parent
     answers = [(file, parse(file.read_bytes(), str(file), root=root)) for file in _files(path)]
     failed = [(file, answer) for file, answer in answers if not answer["success"]]
@@ -71,9 +61,8 @@ def draw(path: Path, form: str, *, check: bool) -> None:
 
 def _drawn(workflow: dict[str, Any], form: str) -> str:
     if form == "svg":
-        from stagelight_plugins.diagram import svg  # noqa: PLC0415 - when it is asked for
-
-        return svg.render(workflow)
+        drawing = importlib.import_module("stagelight_plugins.diagram.svg")
+        return str(drawing.render(workflow))
     return mermaid(workflow) if form == "mermaid" else outline(workflow)
 
 

@@ -35,14 +35,15 @@ def _label(node: Mapping[str, Any]) -> str:
 
 
 def _blocks(node: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
-    for branch in node.get("branches", ()):
-        how = branch["condition"]
-        yield ("else" if how is None else f"when {printable(str(how))}"), branch["nodes"]
-    for key in ("try_block", "catch_block", "finally_block"):
-        if node.get(key):
-            yield key.removesuffix("_block"), node[key]["nodes"]
+    yield from ((_when(branch["condition"]), branch["nodes"]) for branch in node.get("branches", ()))
+    blocks = ("try", "catch", "finally")
+    yield from ((name, node[f"{name}_block"]["nodes"]) for name in blocks if node.get(f"{name}_block"))
     if node.get("nodes"):
         yield "", node["nodes"]
+
+
+def _when(condition: str | None) -> str:
+    return "else" if condition is None else f"when {printable(condition)}"
 
 
 def printable(text: str) -> str:

@@ -37,6 +37,10 @@ def parse(source: bytes, path: str, *, root: Path | None = None) -> dict[str, An
         return model.failure(str(error), line=error.line)
     except (RecursionError, MemoryError):
         return model.failure(str(TooComplex("nested too deep")))
+    except Exception as error:  # noqa: BLE001 - whatever the source, there is an answer
+        return model.failure(
+            f"{path}: our parser failed ({type(error).__name__}); please report it with the source"
+        )
 
 
 def _workflows(source: bytes, path: str, root: Path | None) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins.diagram import tree as t
 from stagelight_plugins.diagram.builder.core import promised
-from stagelight_plugins.diagram.builder.functions import _is_code as is_code
+from stagelight_plugins.diagram.builder.functions import is_code
 from stagelight_plugins.diagram.builder.steps import Steps
 from stagelight_plugins.diagram.builder.values import (
     UNDEFINED,
@@ -104,7 +104,11 @@ class Calls(Steps):
         if last == "__name" and len(arguments) == 2:
             return _renamed(arguments[0], arguments[1])
         if path == "Promise.resolve":
-            return arguments[0] if arguments and promised(arguments[0]) else Promise((), *arguments[:1])
+            return (
+                arguments[0]
+                if arguments and promised(arguments[0])
+                else Promise((), arguments[0] if arguments else UNDEFINED)
+            )
         if path in {"String", "Number"} and arguments and isinstance(arguments[0], Const):
             return arguments[0]
         if path in {"Object.values", "Object.entries", "Array.from"} and arguments:
@@ -265,9 +269,7 @@ class Calls(Steps):
 
     def _started(self, value: ListValue, drawn: list[Draft]) -> ListValue:
         """Start what was only prepared."""
-        items: list[Value] = []
-        for item in value.items:
-            items.append(self._start(item, drawn) if isinstance(item, Deferred) else item)
+        items = [self._start(item, drawn) if isinstance(item, Deferred) else item for item in value.items]
         rest = value.rest
         if isinstance(rest, Deferred):
             with self.capture() as more:

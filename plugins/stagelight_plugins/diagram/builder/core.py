@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins.diagram.builder.frame import Counter, Frame
 from stagelight_plugins.diagram.builder.scope import Scope
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from stagelight_plugins.diagram.builder.values import Closure
     from stagelight_plugins.diagram.limits import Budget
 
-_MAX_TEXT = 200
+_MAX_TEXT: Final = 200
+_LINE_END: Final = re.compile(rb"\n")
 
 
 class Core:
@@ -39,6 +42,7 @@ class Core:
     def __init__(self, source: bytes, budget: Budget) -> None:
         self.source = source
         self.budget = budget
+        self._lines: tuple[bytes, list[int]] = (b"", [])
         self.clock = 0
         self.out: list[Draft] = []
         self.frame = Frame()
@@ -83,7 +87,9 @@ class Core:
 
     def line(self, node: t.Node) -> int:
         """Return the line of a node, the first being 1."""
-        return self.source.count(b"\n", 0, node.start) + 1
+        if self._lines[0] is not self.source:
+            self._lines = (self.source, [match.start() for match in _LINE_END.finditer(self.source)])
+        return bisect_left(self._lines[1], node.start) + 1
 
     def text(self, node: t.Node) -> str:
         """Return the source of a node in one line."""
@@ -127,6 +133,15 @@ class Core:
             self.conditions -= 1
 
     @contextmanager
+    def reading(self, source: bytes | None) -> Generator[None]:
+        """Take texts and lines from a file."""
+        kept, self.source = self.source, self.source if source is None else source
+        try:
+            yield
+        finally:
+            self.source = kept
+
+    @contextmanager
     def inside(self, scope: Scope) -> Generator[Scope]:
         """Resolve names in a scope."""
         kept, self.scope = self.scope, scope
@@ -151,7 +166,10 @@ class Core:
             return None
         began = self.frame.counter.last
         made = self.emit(Draft(kind, fields, list(parts)))
-        self.frame.counter.last = began
+        if kind != "loop":
+            self.frame.counter.last = (
+                began  # what is pending in a loop outlives its round: waiting for it is not at once
+            )
         return made
 
     def aside(self, make: Callable[[], Value]) -> Value:

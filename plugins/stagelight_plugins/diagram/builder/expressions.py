@@ -349,9 +349,7 @@ def _calculated(operator: str, one: float, two: float) -> Value:
             return UNKNOWN
     except (ArithmeticError, ValueError):
         return UNKNOWN
-    if isinstance(made, complex):
-        return UNKNOWN
-    return Const(int(made) if isinstance(made, float) and made.is_integer() else made)
+    return Const(int(made) if made == int(made) else made)
 
 
 __all__ = ["Carrier", "Expressions", "Shape", "combined", "spoken"]

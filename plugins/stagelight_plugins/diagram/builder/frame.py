@@ -37,7 +37,7 @@ class Counter:
         mine = self._take(drafts)
         if not mine:
             return
-        alone = len(mine) == 1 and not self.pending
+        alone = len(mine) == 1 and not self.pending and mine[0].starts == self.number
         if alone and (mine[0].began >= began or mine[0].began >= self.last) and not joined:
             mine[0].starts, mine[0].settled = None, 0
             return

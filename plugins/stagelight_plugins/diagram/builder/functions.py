@@ -76,7 +76,7 @@ class Functions(Statements):
         return self._call(callee, arguments, inline, line)
 
     def _call(self, callee: Closure, arguments: Sequence[Value], inline: bool, line: int) -> Value:
-        if inline or not callee.label or any(map(_is_code, arguments)):
+        if inline or not callee.label or any(map(is_code, arguments)):
             return self._in_place(callee, arguments)
         return self._by_name(callee, arguments, line)
 
@@ -98,7 +98,7 @@ class Functions(Statements):
         del callee
         found: Value = UNKNOWN
         for argument in arguments:
-            if _is_code(argument):
+            if is_code(argument):
                 found = join(
                     found,
                     self.invoke(argument, (), inline=isinstance(argument, Closure) and not argument.label),
@@ -154,7 +154,7 @@ class Functions(Statements):
             scope.declare(own, callee)  # a function expression knows its own name
         for name in callee.node.hoisted:
             scope.declare(name, depth=self.conditions)
-        with self.inside(scope), self.entering(frame):
+        with self.inside(scope), self.entering(frame), self.reading(callee.scope.file()):
             frame.arguments = ListValue(list(arguments))
             self._parameters(callee, arguments)
             self.run(callee.node.body())
@@ -262,11 +262,12 @@ def _changed(old: Sequence[Value], new: Sequence[Value]) -> bool:
     return len(old) != len(new) or any(one is not other for one, other in zip(old, new, strict=True))
 
 
-def _is_code(value: Value) -> bool:
+def is_code(value: Value) -> bool:
+    """Return whether a value is, or holds, a function."""
     if isinstance(value, ObjectValue):
         return any(isinstance(part, Closure) for part in value.fields.values())
     return isinstance(value, (Closure, Bound, Native)) or (
-        isinstance(value, Choice) and any(_is_code(option) for _, option in value.options)
+        isinstance(value, Choice) and any(is_code(option) for _, option in value.options)
     )
 
 

@@ -165,7 +165,7 @@ def _drawn(draft: Draft) -> bool:
 
 def _returns(draft: Draft) -> bool:
     if draft.type == "break":
-        return draft.fields["kind"] == "return"
+        return bool(draft.fields["kind"] == "return")
     return draft.type not in STEPS and any(_returns(node) for _, nodes in draft.parts for node in nodes)
 
 
@@ -181,10 +181,8 @@ def _until(draft: Draft, *, waits: bool) -> int:
     """Return when the last promise in a node is waited for; 0 if that is before anything else happens."""
     found = 0
     for token in _tokens(draft):
-        if token.settled is None:
-            found = _NEVER if waits else found
-        else:
-            found = max(found, token.settled)
+        never = _NEVER if waits else 0
+        found = max(found, never if token.settled is None else token.settled)
     return found
 
 

@@ -40,6 +40,8 @@ class Scope:
 
     outer: Scope | None = None
     slots: dict[str, Slot] = field(default_factory=dict[str, Slot])
+    source: bytes | None = None
+    """The file whose outermost scope it is."""
     missing: Callable[[str], Slot | None] | None = None
     """Asked for a name that is not here: the names of a whole module are found when they are needed."""
 
@@ -61,6 +63,13 @@ class Scope:
         """Make a name of this scope."""
         slot = self.slots[name] = Slot(value, depth=depth)
         return slot
+
+    def file(self) -> bytes | None:
+        """Return the file in which it stands."""
+        place: Scope | None = self
+        while place is not None and place.source is None:
+            place = place.outer
+        return None if place is None else place.source
 
     def lookup(self, name: str) -> Value | None:
         """Return the value of a name; None where there is no such name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -129,8 +130,8 @@ class Module:
     def _static(self, block: Node) -> Scope:
         found = self._scopes.get(block.id)
         if found is None:
-            outer = None if block.type == "program" else self.scope_of(block)
-            found = self._scopes[block.id] = Scope(outer)
+            outer = None if block.parent is None else self.scope_of(block)
+            found = self._scopes[block.id] = Scope(outer, source=None if outer else self.source)
             for node in children(block):
                 self._declared(node, found)
         return found
@@ -164,7 +165,7 @@ class Module:
 
     def _imported(self, made: t.Import, scope: Scope) -> None:
         for name, local in made.names:
-            scope.slots[local] = Slot(lazy=lambda name=name: self._from(made.module, name))
+            scope.slots[local] = Slot(lazy=partial(self._from, made.module, name))
 
     def _from(self, module: str, name: str) -> Value:
         other = self._modules.follow(module, self.path)
@@ -202,7 +203,7 @@ class Module:
             return inner.slots[name].value if name in inner.slots else UNKNOWN
 
         for name in names:
-            scope.slots[name] = Slot(lazy=lambda name=name: make(name))
+            scope.slots[name] = Slot(lazy=partial(make, name))
 
     def _initial(self, name: str, value: Node, scope: Scope) -> Value:
         if value.type in CLASSES:
@@ -226,9 +227,7 @@ class Module:
                 name = text(left)
                 slot = scope.slots.get(name)
                 if slot is None or slot.lazy is None:
-                    scope.slots.setdefault(
-                        name, Slot(lazy=lambda r=right, n=name: self._initial(n, r, scope))
-                    )
+                    scope.slots.setdefault(name, Slot(lazy=partial(self._initial, name, right, scope)))
 
     def _elsewhere(self, name: str, scope: Scope) -> Value:
         """Find the assignment of a name that is declared without a value: `var X; …; X = class …`."""
@@ -307,13 +306,8 @@ class Module:
     def evaluate(self, node: t.Node | None, scope: Scope) -> Value:
         """Return what an expression of the module is."""
         graph = self._modules.graph
-        kept = graph.source
-        graph.source = self.source
-        try:
-            with graph.inside(scope):
-                return graph.aside(lambda: graph.value(node))
-        finally:
-            graph.source = kept
+        with graph.inside(scope), graph.reading(self.source):
+            return graph.aside(lambda: graph.value(node))
 
     # Classes and exports
 
@@ -355,15 +349,15 @@ class Module:
             found["default"] = lambda: self._default(inner)
         elif inner is not None:
             for made in _declared_names(self.reader, inner):
-                found[made] = lambda made=made: self.scope.lookup(made) or UNKNOWN
+                found[made] = partial(self._named, made)
         for clause in children(node):
             for part in children(clause) if clause.type == "export_clause" else []:
                 name = text(part.child_by_field_name("name"))
                 alias = text(part.child_by_field_name("alias")).strip("\"'") or name
                 if module:
-                    found[alias] = lambda name=name: self._from(module, name)
+                    found[alias] = partial(self._from, module, name)
                 else:
-                    found[alias] = lambda name=name: self.scope.lookup(name) or UNKNOWN
+                    found[alias] = partial(self._named, name)
         if module and any(child.type == "*" for child in node.children):
             other = self._modules.follow(module, self.path)
             for name, make in (other.exports if other is not None and other is not self else {}).items():
@@ -376,6 +370,9 @@ class Module:
         if name and self.scope.find(name) is not None:
             return self.scope.lookup(name) or UNKNOWN
         return self.evaluate(self.reader.expression(node), self.scope)
+
+    def _named(self, name: str) -> Value:
+        return self.scope.lookup(name) or UNKNOWN
 
     def export(self, name: str) -> Value:
         """Return an exported value."""

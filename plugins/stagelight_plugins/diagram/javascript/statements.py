@@ -211,7 +211,7 @@ class Statements(Expressions):
         name = node.child_by_field_name("name")
         return t.Function(
             "" if name is None else text(name),
-            [self._parameter(child) for child in given if child.type not in {"decorator"}],
+            [self._parameter(child) for child in given if child.type != "decorator"],
             lambda: self._function_body(body),
             asynchronous="async" in kinds,
             generator="*" in kinds,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stagelight_plugins.diagram import tree as t
 from stagelight_plugins.diagram.builder.graph import Graph, event
 from stagelight_plugins.diagram.builder.values import ClassValue, Closure, External, Steps, Value
 from stagelight_plugins.diagram.javascript.modules import Module, Modules
@@ -37,7 +36,7 @@ def workflows(source: bytes, path: str, root: Path | None, budget: Budget) -> li
             or (exported is None and (not entry or id(value) in parents))
         ):
             continue
-        drawn = _drawn(source, budget, module, value, exported or value.name or value.node.name or "default")
+        drawn = _drawn(source, module, value, exported or value.name or value.node.name or "default")
         if drawn is not None:
             made.append(drawn)
         elif entry and _run(value) is not None:
@@ -81,9 +80,7 @@ def _run(value: ClassValue) -> ClassValue | None:
     return None
 
 
-def _drawn(
-    source: bytes, budget: Budget, module: Module, value: ClassValue, name: str
-) -> dict[str, Any] | None:
+def _drawn(source: bytes, module: Module, value: ClassValue, name: str) -> dict[str, Any] | None:
     if _run(value) is None:
         return None
     graph = module.graph
@@ -91,12 +88,7 @@ def _drawn(
     graph.source = source
     this = graph.aside(lambda: graph.construct(value, ()))
     run = graph.get(this, "run")
-    if not isinstance(run, Closure) or not isinstance(run.node, t.Function) or len(run.node.parameters) < 2:
-        return _empty_run(run)
+    if not isinstance(run, Closure) or len(run.node.parameters) < 2:
+        return None
     carrier, payload = event()
-    del budget
     return graph.build(name, run, [carrier, Steps()], payload)
-
-
-def _empty_run(run: Value) -> None:
-    del run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins.diagram import tree as t
@@ -24,9 +25,9 @@ from stagelight_plugins.diagram.builder.values import (
     Promise,
     StepFunction,
     StepMethod,
+    Steps,
     Value,
     is_nothing,
-    join,
 )
 from stagelight_plugins.diagram.model import Draft
 from stagelight_plugins.diagram.python import dialects
@@ -53,10 +54,11 @@ class Decorator(External):
         self.keywords = keywords
 
 
+@dataclass(slots=True, eq=False)
 class WorkflowFunction(Closure):
     """A function that a decorator made a workflow."""
 
-    __slots__ = ("title",)
+    title: str = ""
 
 
 class PythonGraph(Graph):
@@ -77,14 +79,12 @@ class PythonGraph(Graph):
     def decorate(self, decorator: Value, made: Value) -> Value:
         """Apply one decorator."""
         path = dotted(decorator)
-        keywords = decorator.keywords if isinstance(decorator, Decorator) else {}
+        keywords: Mapping[str, Value] = decorator.keywords if isinstance(decorator, Decorator) else {}
         arguments = decorator.arguments if isinstance(decorator, Decorator) else ()
         if isinstance(decorator, StepMethod) or path == "<step>":
             return self._step_function(made, arguments, keywords)
-        if (
-            path in dialects.STEPS
-            or path.endswith((".task", ".step"))
-            and path.split(".")[0] in _CELERY | {"airflow"}
+        if path in dialects.STEPS or (
+            path.endswith((".task", ".step")) and path.split(".")[0] in _CELERY | {"airflow"}
         ):
             return self._step_function(made, arguments, keywords)
         if path in dialects.WORKFLOWS and isinstance(made, Closure):
@@ -236,7 +236,7 @@ class PythonGraph(Graph):
             return arguments[0]
         if path in {"map", "filter"} and len(arguments) > 1:
             return self.each(arguments[1], arguments[0], node)
-        if path in {"functools.partial"} and arguments:
+        if path == "functools.partial" and arguments:
             return Bound(arguments[0], arguments[1:])
         if path == "super":
             return self._super_object()
@@ -262,7 +262,7 @@ class PythonGraph(Graph):
         what = arguments[0] if arguments else UNKNOWN
         label = path.rpartition(".")[2]
         if isinstance(what, (StepFunction, Closure)):
-            label = what.name if isinstance(what, StepFunction) else what.label
+            label = (what.name if isinstance(what, StepFunction) else what.label) or label
         elif isinstance(what, Bound) and isinstance(what.function, (StepFunction, Closure)):
             label = what.function.name or label
         elif isinstance(what, Const):
@@ -285,7 +285,12 @@ class PythonGraph(Graph):
     def start(self, what: Value, arguments: Sequence[Value], line: int) -> Promise:
         """Start a coroutine or a function beside its caller."""
         with self.capture() as nodes:
-            value = what if isinstance(what, (Deferred, Promise)) else self.invoke(what, arguments, line=line)
+            if isinstance(what, (Deferred, Promise)):
+                value: Value = what
+            elif isinstance(what, StepFunction):
+                value = self._run_step(what, arguments, line)
+            else:
+                value = self.invoke(what, arguments, line=line)
             result = value.run() if isinstance(value, Deferred) else value
         counter = self.frame.counter
         counter.waits = True
@@ -321,7 +326,7 @@ class PythonGraph(Graph):
     def _on_owner(self, owner: Value, name: str, node: t.Call) -> Value:
         if isinstance(owner, Promise) and name in dialects.METHODS_THAT_WAIT:
             self.arguments(node)
-            return self.wait(owner, 0)
+            return self.wait(owner, self.clock + 1)
         if isinstance(owner, StepFunction):
             return self._on_step(owner, name, node)
         if name in dialects.METHODS_THAT_START and not isinstance(owner, (Instance, ObjectValue, ClassValue)):
@@ -363,7 +368,8 @@ class PythonGraph(Graph):
         while isinstance(place, ClassValue) and steps < 64:
             member = place.members.get(name)
             if member is not None and isinstance(member.value, t.Function) and not member.initializer:
-                made = self.decorated(member.value, Closure(member.value, place.scope, this, place, name))
+                with self.inside(place.scope):
+                    made = self.decorated(member.value, Closure(member.value, place.scope, this, place, name))
                 if member.static:
                     return made
                 return (
@@ -378,7 +384,7 @@ class PythonGraph(Graph):
 
     def get(self, value: Value, name: str) -> Value:
         """Read a member."""
-        if isinstance(value, Steps_) and name == "with_rollback":
+        if isinstance(value, Steps) and name == "with_rollback":
             return StepMethod("step_do")
         if isinstance(value, StepFunction):
             return External("<undo>") if name == "undo" else UNKNOWN
@@ -399,10 +405,7 @@ class PythonGraph(Graph):
             if target is not None:
                 self.bind(target, value, declare=False)
         named_steps = [v for v in entered if isinstance(v, Decorator) and dotted(v) in dialects.STEPS]
-        if named_steps:
-            left = self._step_block(named_steps[0], node)
-        else:
-            left = self.run(node.body)
+        left = self._step_block(named_steps[0], node) if named_steps else self.run(node.body)
         for group in self.groups[len(kept) :]:
             if group[1]:
                 tasks = ListValue([*group[1]])
@@ -500,7 +503,3 @@ def _names(pattern: t.Node) -> list[str]:
 
 
 _CELERY: Final = frozenset({"celery", "app", "celery_app"})
-
-from stagelight_plugins.diagram.builder.values import Steps as Steps_  # noqa: E402
-
-__all__ = ["PythonGraph", "WorkflowFunction", "dotted", "join"]

@@ -14,7 +14,7 @@ from stagelight_plugins.diagram.limits import MAX_PYTHON
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_OPERATORS: Final = {
+_OPERATORS: Final[dict[type[ast.AST], str]] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.LShift: "<<", ast.RShift: ">>",
     ast.BitOr: "|", ast.BitAnd: "&",
 }  # fmt: skip
@@ -164,7 +164,7 @@ class Reader:
         return made
 
     def _on_unaryop(self, node: ast.UnaryOp) -> t.Node:
-        names = {ast.Not: "not", ast.USub: "-", ast.UAdd: "+"}
+        names: dict[type[ast.AST], str] = {ast.Not: "not", ast.USub: "-", ast.UAdd: "+"}
         return t.Unary(names.get(type(node.op), "~"), self.expression(node.operand))
 
     def _on_namedexpr(self, node: ast.NamedExpr) -> t.Node:

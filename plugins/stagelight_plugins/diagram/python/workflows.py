@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stagelight_plugins.diagram import tree as t
 from stagelight_plugins.diagram.builder.graph import event
 from stagelight_plugins.diagram.builder.scope import Scope
 from stagelight_plugins.diagram.builder.values import (
@@ -24,6 +23,7 @@ from stagelight_plugins.diagram.python.graph import PythonGraph, WorkflowFunctio
 from stagelight_plugins.diagram.python.reader import read
 
 if TYPE_CHECKING:
+    from stagelight_plugins.diagram import tree as t
     from stagelight_plugins.diagram.limits import Budget
 
 
@@ -43,7 +43,7 @@ class Files:
     def module(self, source: bytes, path: str) -> Scope:
         """Follow the statements of a module; return its names."""
         graph = self._graph
-        scope = Scope()
+        scope = Scope(source=source)
         kept, graph.source = graph.source, source
         body = read(source, path).body()
         follow = graph.follow
@@ -69,7 +69,7 @@ class Files:
             self._scopes[file] = Scope()
             self._scopes[file].slots.update(self.module(file.read_bytes(), str(file)).slots)
         scope = self._scopes[file]
-        if name == "*" or file.stem == name:
+        if name in {"*", file.stem}:
             return ObjectValue({key: slot.get() for key, slot in scope.slots.items()})
         return scope.lookup(name) or UNKNOWN
 
