@@ -20,16 +20,13 @@ def _lines(nodes: Sequence[Mapping[str, Any]], depth: int) -> Iterator[str]:
     for node in nodes:
         yield "  " * depth + _label(node)
         for label, inner in _blocks(node):
-            if label:
-                yield "  " * (depth + 1) + label
+            yield from ["  " * (depth + 1) + label] if label else []
             yield from _lines(inner, depth + 2 if label else depth + 1)
 
 
 def _label(node: Mapping[str, Any]) -> str:
-    words = [str(node["type"]).removeprefix("step_")]
-    for key in ("kind", "name", "discriminant"):
-        if key in node:
-            words.append(printable(str(node[key])))
+    words = [printable(str(node[key])) for key in ("kind", "name", "discriminant") if key in node]
+    words.insert(0, str(node["type"]).removeprefix("step_"))
     numbers = [str(node[key]) for key in ("starts", "resolves") if key in node]
     return " ".join(words) + (f" [{'-'.join(numbers)}]" if numbers else "")
 

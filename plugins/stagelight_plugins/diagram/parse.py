@@ -29,8 +29,7 @@ def parse(source: bytes, path: str, *, root: Path | None = None) -> dict[str, An
     A source that cannot be read gives `"success": false` and `errors`; nothing is raised for what a source says.
     """
     try:
-        if len(source) > MAX_SOURCE:
-            raise TooComplex(f"{len(source)} bytes, {MAX_SOURCE} at most")
+        _check_size(source)
         with _deep():
             return model.envelope(_workflows(source, path, root))
     except DiagramError as error:
@@ -51,6 +50,11 @@ def _workflows(source: bytes, path: str, root: Path | None) -> list[dict[str, An
     from stagelight_plugins.diagram.javascript import workflows as javascript  # noqa: PLC0415 - loads a parser
 
     return javascript.workflows(source, path, root, Budget())
+
+
+def _check_size(source: bytes) -> None:
+    if len(source) > MAX_SOURCE:
+        raise TooComplex(f"{len(source)} bytes, {MAX_SOURCE} at most")
 
 
 @contextmanager
