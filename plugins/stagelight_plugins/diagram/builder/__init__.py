@@ -1,0 +1,1 @@
+"""The graph builder: follows a workflow through its code without running it."""

@@ -1,0 +1,77 @@
+"""`stagelight diagram`: draw the workflows of a file or a directory."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from stagelight_plugins.diagram.mermaid import mermaid
+from stagelight_plugins.diagram.outline import outline
+from stagelight_plugins.diagram.parse import SUFFIXES, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SKIPPED: Final = frozenset({"node_modules", "__pycache__", "dist", "build", "venv"})
+
+
+class _Default(click.Group):
+    """A group whose `draw` need not be named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "--help", "-h"}:
+            args = ["draw", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Default, epilog="Example: stagelight diagram --format mermaid app.py")
+def diagram() -> None:
+    """Draw workflows from their code, without running it."""
+
+
+@diagram.command("draw", epilog="Example: stagelight diagram draw --format json worker.ts")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "svg", "mermaid", "tree"]),
+    default="tree",
+    show_default=True,
+)
+@click.option("--check", is_flag=True, help="Fail if a file cannot be read.")
+def draw(path: Path, form: str, *, check: bool) -> None:
+    """Draw the workflows of a file or a directory (the word `draw` may be left out)."""
+    root = path if path.is_dir() else path.parent
+    answers = [(file, parse(file.read_bytes(), str(file), root=root)) for file in _files(path)]
+    failed = [(file, answer) for file, answer in answers if not answer["success"]]
+    for _, answer in failed:
+        click.echo(answer["error"], err=True)
+    workflows = [workflow for _, answer in answers for workflow in answer["workflows"]]
+    if form == "json":
+        click.echo(json.dumps({"success": not failed, "v": 1, "workflows": workflows}, indent=2))
+    else:
+        click.echo("\n\n".join(_drawn(workflow, form) for workflow in workflows) or "no workflows found")
+    if failed and (check or not path.is_dir()):
+        raise SystemExit(1)
+
+
+def _drawn(workflow: dict[str, Any], form: str) -> str:
+    if form == "svg":
+        drawing = importlib.import_module("stagelight_plugins.diagram.svg")
+        return str(drawing.render(workflow))
+    return mermaid(workflow) if form == "mermaid" else outline(workflow)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for file in sorted(path.rglob("*")):
+        parts = file.relative_to(path).parts
+        hidden = any(part in _SKIPPED or part.startswith(".") for part in parts)
+        if file.suffix in SUFFIXES and file.is_file() and not hidden:
+            yield file

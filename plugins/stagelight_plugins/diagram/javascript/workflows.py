@@ -1,0 +1,94 @@
+"""Workflows in JavaScript: the classes whose `run` gets a step object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stagelight_plugins.diagram.builder.graph import Graph, event
+from stagelight_plugins.diagram.builder.values import ClassValue, Closure, External, Steps, Value
+from stagelight_plugins.diagram.javascript.modules import Module, Modules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stagelight_plugins.diagram.limits import Budget
+
+_ENTRIES = ("WorkflowEntrypoint", "AgentWorkflow")
+_OTHERS = ("DurableObject", "WorkerEntrypoint")
+
+
+def workflows(source: bytes, path: str, root: Path | None, budget: Budget) -> list[dict[str, Any]]:
+    """Return the workflows of a file, in the order in which they stand there."""
+    if b"class" not in source or b"run" not in source:
+        return []
+    graph = Graph(source, budget)
+    module = Module(source, path, Modules(graph, root))
+    names = _exported(module)
+    found = [module.class_value(node) for node in module.classes()]
+    parents = {id(value.base) for value in found}
+    made: list[dict[str, Any]] = []
+    for value in found:
+        entry = _is_entry(value)
+        exported = names.get(id(value))
+        if (
+            value.node.abstract
+            or entry is False
+            or (exported is None and (not entry or id(value) in parents))
+        ):
+            continue
+        drawn = _drawn(source, module, value, exported or value.name or value.node.name or "default")
+        if drawn is not None:
+            made.append(drawn)
+        elif entry and _run(value) is not None:
+            made.append(
+                {"class_name": exported or value.name or value.node.name, "functions": {}, "nodes": []}
+            )
+    return made
+
+
+def _exported(module: Module) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for name, make in module.exports.items():
+        value = make()
+        if isinstance(value, ClassValue) and (id(value) not in names or names[id(value)] == "default"):
+            names[id(value)] = (value.name or value.node.name or name) if name == "default" else name
+    return names
+
+
+def _is_entry(value: ClassValue) -> bool | None:
+    """Return whether a class is a workflow: True, False, or None where its `run` has to tell."""
+    place: Value = value
+    for _ in range(64):
+        if not isinstance(place, ClassValue):
+            break
+        place = place.base
+    path = place.path if isinstance(place, External) else ""
+    last = path.replace(":", ".").rpartition(".")[2]
+    if last in _ENTRIES:
+        return True
+    return False if last in _OTHERS else None
+
+
+def _run(value: ClassValue) -> ClassValue | None:
+    place: Value = value
+    for _ in range(64):
+        if not isinstance(place, ClassValue):
+            return None
+        if "run" in place.members:
+            return place
+        place = place.base
+    return None
+
+
+def _drawn(source: bytes, module: Module, value: ClassValue, name: str) -> dict[str, Any] | None:
+    if _run(value) is None:
+        return None
+    graph = module.graph
+    graph.known.clear()
+    graph.source = source
+    this = graph.aside(lambda: graph.construct(value, ()))
+    run = graph.get(this, "run")
+    if not isinstance(run, Closure) or len(run.node.parameters) < 2:
+        return None
+    carrier, payload = event()
+    return graph.build(name, run, [carrier, Steps()], payload)

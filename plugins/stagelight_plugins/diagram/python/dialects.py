@@ -1,0 +1,65 @@
+"""Dialects: which decorators and calls of which library are steps. The graph builder knows none of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+STEPS: Final = frozenset(
+    {
+        "stagelight.step", "stagelight.recording.step", "prefect.task", "prefect.tasks.task", "dbos.DBOS.step",
+        "dbos.DBOS.transaction", "temporalio.activity.defn", "airflow.decorators.task", "airflow.sdk.task",
+        "celery.shared_task", "celery.Celery.task", "langgraph.func.task",
+    }
+)  # fmt: skip
+"""Decorators that make a function a step."""
+
+WORKFLOWS: Final = frozenset(
+    {
+        "stagelight.workflow", "stagelight.recording.workflow", "prefect.flow", "prefect.flows.flow",
+        "dbos.DBOS.workflow", "airflow.decorators.dag", "airflow.sdk.dag", "temporalio.workflow.run",
+        "langgraph.func.entrypoint",
+    }
+)  # fmt: skip
+"""Decorators that make a function a workflow."""
+
+CALLS: Final = {
+    "temporalio.workflow.execute_activity": "step_do",
+    "temporalio.workflow.execute_activity_method": "step_do",
+    "temporalio.workflow.execute_local_activity": "step_do",
+    "temporalio.workflow.start_activity": "step_do",
+    "temporalio.workflow.start_local_activity": "step_do",
+    "temporalio.workflow.execute_child_workflow": "step_do",
+    "temporalio.workflow.start_child_workflow": "step_do",
+    "temporalio.workflow.sleep": "step_sleep",
+    "temporalio.workflow.wait_condition": "step_wait_for_event",
+    "dbos.DBOS.sleep": "step_sleep",
+    "dbos.DBOS.sleep_async": "step_sleep",
+    "dbos.DBOS.recv": "step_wait_for_event",
+    "dbos.DBOS.recv_async": "step_wait_for_event",
+}
+"""Calls that are steps."""
+
+ENTRIES: Final = frozenset({"WorkflowEntrypoint"})
+"""Base classes of workflows."""
+
+EAGER: Final = frozenset(
+    {"asyncio.create_task", "asyncio.ensure_future", "asyncio.to_thread", "asyncio.run_coroutine_threadsafe"}
+)
+"""Calls that start what they are given."""
+
+METHODS_THAT_START: Final = frozenset(
+    {
+        "create_task",
+        "start_soon",
+        "submit",
+        "run_in_executor",
+        "apply_async",
+        "delay",
+        "start_workflow",
+        "spawn",
+    }
+)
+"""Methods that start a function or coroutine beside their caller."""
+
+METHODS_THAT_WAIT: Final = frozenset({"result", "wait", "join", "get", "get_result", "exception"})
+"""Methods of what was started that wait for its end."""

@@ -1,0 +1,163 @@
+"""The one way in: the article's samples, and what is bad or hostile."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stagelight_plugins.diagram.mermaid import mermaid
+from stagelight_plugins.diagram.parse import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = 'import { WorkflowEntrypoint } from "cloudflare:workers";\n'
+
+
+def workflow(body: str, before: str = "") -> dict[str, Any]:
+    source = (
+        f"{HEAD}{before}\nexport class W extends WorkflowEntrypoint {{ async run(event, step) {{ {body} }} }}"
+    )
+    answer = parse(source.encode(), "w.ts")
+    assert answer["success"], answer
+    found: dict[str, Any] = answer["workflows"][0]
+    return found
+
+
+def bare(node: Any) -> Any:
+    """Return a node as the public API has it."""
+    if isinstance(node, dict):
+        return {key: bare(value) for key, value in node.items() if key not in {"id", "line", "loop", "jump"}}
+    return [bare(part) for part in node] if isinstance(node, list) else node
+
+
+def test_an_if_is_the_articles_sample() -> None:
+    made = workflow('if (loop > maxLoops) { await step.do("notify max loop reached", async () => {}); }')
+    config = {"retries": {"limit": 5, "delay": 1000, "backoff": "exponential"}, "timeout": 10000}
+    step = {"type": "step_do", "name": "notify max loop reached", "config": config, "nodes": []}
+    assert bare(made["nodes"]) == [
+        {"type": "if", "branches": [{"condition": "loop > maxLoops", "nodes": [step]}]}
+    ]
+
+
+def test_a_wait_whose_timeout_is_not_known_is_the_articles_sample() -> None:
+    made = workflow(
+        "const a = step.do(`correctness agent (loop ${loop})`, async () => 1); const b = step.do('b', f); await b;"
+        "await step.do('c', f); await step.waitForEvent(`wait (loop ${loop})`, { type: 'user-response', timeout: t });"
+        "await a"
+    )
+    group = bare(made["nodes"])[0]
+    assert (group["type"], group["kind"], group["nodes"][0]["starts"]) == ("parallel", "all", 1)
+    assert group["nodes"][3] == {
+        "type": "step_wait_for_event",
+        "name": "wait (loop ${...})",
+        "options": {"event_type": "user-response", "timeout": "unknown"},
+        "starts": 3,
+        "resolves": 4,
+    }
+
+
+def test_a_function_without_steps_is_trimmed_with_its_calls() -> None:
+    before = """async function functionA(s) { console.log(await functionB(s), await functionC()) }
+    async function functionB(s) { await s.do("in B", async () => 1) } async function functionC() { return 1 }"""
+    made = workflow("await functionA(step)", before)
+    assert sorted(made["functions"]) == ["functionA", "functionB"]
+    assert [node["name"] for node in made["functions"]["functionA"]["nodes"]] == ["functionB"]
+
+
+def test_what_is_read_from_the_payload_is_its_shape() -> None:
+    made = workflow("const { a } = event.payload; await step.do('x', async () => event.payload.b.c)")
+    fields = made["payload"]["fields"]
+    assert fields == {"a": {"type": "unknown"}, "b": {"type": "object", "fields": {"c": {"type": "unknown"}}}}
+
+
+def test_settings_are_resolved_and_the_rest_is_the_default() -> None:
+    before = "const M = 60 * 1000; const C = { retries: { limit: 3, delay: 2 * M } } as const;"
+    made = workflow("await step.do('x', { ...C, timeout: M }, async () => 1)", before)
+    expected = {"retries": {"limit": 3, "delay": 120000, "backoff": "exponential"}, "timeout": 60000}
+    assert made["nodes"][0]["config"] == expected
+
+
+def test_an_id_stays_when_other_code_changes() -> None:
+    one = workflow('await step.do("a", f); await step.do("b", f)')["nodes"][-1]["id"]
+    other = workflow('await step.do("new", f); await step.do("a", f); await step.do("b", f)')["nodes"][-1][
+        "id"
+    ]
+    assert one == other
+
+
+def test_imports_are_followed_inside_the_root(tmp_path: Path) -> None:
+    (tmp_path / "base.ts").write_text(
+        HEAD + "export abstract class Base extends WorkflowEntrypoint { async go(s) { await s.do('go', f) } }"
+    )
+    main = tmp_path / "main.ts"
+    main.write_text(
+        'import { Base } from "./base"; export class Main extends Base { async run(e, s) { await this.go(s) } }'
+    )
+    answer = parse(main.read_bytes(), str(main), root=tmp_path)
+    assert [found["class_name"] for found in answer["workflows"]] == ["Main"]
+    assert list(answer["workflows"][0]["functions"]) == ["go"]
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        (b"def broken(:\n", "a.py"),
+        (b"x = 1\x00", "a.py"),
+        (b"# coding: no-such\n", "a.py"),
+        (b"(" * 100_000, "a.py"),
+        (b"x" * 300_000, "a.py"),
+        (b"class A { run() {" + b"[" * 50_000, "a.js"),
+        (b"class run {}" + b"a" * (17 * 1024 * 1024), "a.js"),
+    ],
+)
+def test_what_cannot_be_read_is_an_answer(source: bytes, path: str) -> None:
+    answer = parse(source, path)
+    assert answer["workflows"] == []
+    assert answer["success"] or (answer["errors"] and "\n" not in answer["error"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "if (a) {} " + "else if (b) { await step.do('x', f) } " * 5_000,
+        "await step.do('x', f);" * 25_000,
+        "a = " + "+".join("b" for _ in range(20_000)) + "; await step.do('x', f)",
+        "{" * 300 + "await step.do('x', f)" + "}" * 300,
+        "if (a) " * 300 + "await step.do('x', f)",
+        "f(" * 2_000 + ")" * 2_000,
+    ],
+    ids=["else-if", "steps", "sum", "blocks", "ifs", "calls"],
+)
+def test_a_bomb_is_drawn_or_called_too_complex(body: str) -> None:
+    source = f"{HEAD}export class W extends WorkflowEntrypoint {{ async run(event, step) {{ {body} }} }}"
+    answer = parse(source.encode(), "w.js")
+    assert answer["success"] or answer["error"].startswith("too complex")
+
+
+def test_arbitrary_bytes_never_raise() -> None:
+    chance = random.Random(4)
+    words = b"class run step await extends WorkflowEntrypoint { } ( ) => async . do ; export import def : \n \x00 \xff ` ${".split(
+        b" "
+    )
+    for _ in range(300):
+        source = b" ".join(chance.choices(words, k=60))
+        assert "our parser failed" not in parse(source, chance.choice(["a.js", "a.ts", "a.tsx", "a.py"])).get(
+            "error", ""
+        )
+
+
+def test_python_is_never_run(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    source = f"open({str(canary)!r}, 'w')\n@(lambda f: open({str(canary)!r}, 'w'))\ndef f(x=open({str(canary)!r}, 'w')): ..."
+    assert parse(source.encode(), "a.py")["success"]
+    assert not canary.exists()
+
+
+def test_mermaid_lets_nothing_out_of_a_label() -> None:
+    made = workflow("""await step.do('"]; click n1 href "javascript:alert(1)" <script>', f)""")
+    drawing = mermaid(made)
+    assert '"javascript:' not in drawing
+    assert "<script>" not in drawing
