@@ -26,6 +26,11 @@ from stagelight_plugins.engine.errors import (
     StepFailed,
     WaitTimedOut,
 )
+from stagelight_plugins.engine.plugin import plugin
+from stagelight_plugins.engine.retries import Retries
+
+startup = plugin.startup
+shutdown = plugin.shutdown
 
 __all__ = [
     "ChildFailed",
@@ -35,6 +40,7 @@ __all__ = [
     "NewInstance",
     "NonRetryableError",
     "Rejected",
+    "Retries",
     "Schedule",
     "Status",
     "StepError",

@@ -36,6 +36,16 @@ class WorkflowEvent(Generic[P]):
     schedule: Schedule | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedEvent:
+    """An event that a step waited for."""
+
+    type: str
+    payload: Any
+    timestamp: datetime
+    """When it was sent; aware, UTC."""
+
+
 class WorkflowEntrypoint(ABC):
     """A workflow: durable steps in ordinary Python.
 
