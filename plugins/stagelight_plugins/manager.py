@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 GROUP: Final = "stagelight"
 """The entry-point group of plugins."""
 
-BUILT_IN: Final = ("stagelight_plugins.workflow_live", "stagelight_plugins.diagram")
+BUILT_IN: Final = (
+    "stagelight_plugins.workflow_live",
+    "stagelight_plugins.diagram",
+    "stagelight_plugins.engine",
+)
 """Modules of the plugins that come with Stagelight."""
 
 

@@ -1,0 +1,220 @@
+"""Publishing: what instances did, as ordinary runs of Stagelight.
+
+The journal is durable already, so its rows are handed on in batches, at least once; the place up to which somebody
+confirmed them is kept in the store. The run's id is the instance's id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from stagelight.conventions import EventType as T
+from stagelight.events import Event, Failure
+from stagelight_plugins.engine.contract import EventName as E
+from stagelight_plugins.engine.feed import expand
+
+if TYPE_CHECKING:
+    from stagelight_plugins.engine.house import House
+    from stagelight_plugins.engine.memory import Record
+    from stagelight_plugins.engine.store import Row
+
+Publish = Callable[[Sequence[Event]], Awaitable[None]]
+
+ROWS: Final = 1_000
+"""How many rows of the journal go in one batch."""
+LINGER_SECONDS: Final = 0.02
+BACK_OFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
+SERVICE: Final = "engine"
+_MS: Final = 1_000_000
+
+_TYPES: Final = {
+    E.WORKFLOW_QUEUED: T.RUN_CREATED,
+    E.WORKFLOW_STARTED: T.RUN_STARTED,
+    E.WORKFLOW_RUNNING: T.RUN_RESUMED,
+    E.WORKFLOW_PAUSED: T.RUN_PAUSED,
+    E.WORKFLOW_WAITING: T.RUN_WAITING,
+    E.WORKFLOW_RESTARTED: T.RUN_RESUMED,
+    E.WORKFLOW_COMPLETED: T.RUN_COMPLETED,
+    E.WORKFLOW_ERRORED: T.RUN_FAILED,
+    E.WORKFLOW_TERMINATED: T.RUN_TERMINATED,
+    E.STEP_STARTED: T.STEP_STARTED,
+    E.STEP_COMPLETED: T.STEP_COMPLETED,
+    E.STEP_ERRORED: T.STEP_FAILED,
+    E.STEP_SKIPPED: T.STEP_SKIPPED,
+    E.ATTEMPT_STARTED: T.ATTEMPT_STARTED,
+    E.ATTEMPT_ERRORED: T.ATTEMPT_FAILED,
+    E.ROLLBACK_STARTED: T.ROLLBACK_STARTED,
+    E.ROLLBACK_COMPLETED: T.ROLLBACK_COMPLETED,
+    E.ROLLBACK_ERRORED: T.ROLLBACK_FAILED,
+    E.ROLLBACK_STEP_STARTED: T.ROLLBACK_STEP_STARTED,
+    E.ROLLBACK_STEP_COMPLETED: T.ROLLBACK_STEP_COMPLETED,
+    E.ROLLBACK_STEP_ERRORED: T.ROLLBACK_STEP_FAILED,
+}
+_WAITS: Final = {
+    E.SLEEP_STARTED: (T.STEP_STARTED, T.SLEEP_STARTED),
+    E.SLEEP_COMPLETED: (T.SLEEP_COMPLETED, T.STEP_COMPLETED),
+    E.WAIT_STARTED: (T.STEP_STARTED, T.WAIT_STARTED),
+    E.WAIT_COMPLETED: (T.WAIT_COMPLETED, T.STEP_COMPLETED),
+    E.WAIT_TIMED_OUT: (T.WAIT_TIMED_OUT, T.STEP_FAILED),
+    E.CHILD_STARTED: (T.STEP_STARTED, T.WAIT_STARTED),
+    E.CHILD_COMPLETED: (T.WAIT_COMPLETED, T.STEP_COMPLETED),
+    E.CHILD_ERRORED: (T.WAIT_COMPLETED, T.STEP_FAILED),
+}
+"""A wait is a step and what it does: it begins twice and ends twice."""
+_ATTEMPTS: Final = frozenset(
+    {T.STEP_STARTED, T.STEP_COMPLETED, T.STEP_FAILED, T.STEP_SKIPPED, T.ATTEMPT_STARTED, T.ATTEMPT_FAILED}
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Numbers:
+    """What must be known of a run while its events are told: which restart it is in, and the attempts of its steps."""
+
+    generation: int = 1
+    attempts: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(slots=True, eq=False)
+class Publisher:
+    """Hands the journal on, from where it was confirmed."""
+
+    house: House
+    publish: Publish
+    cursor: int = 0
+    problem: str = ""
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
+    _versions: dict[int, str] = field(default_factory=dict[int, str])
+    _numbers: dict[int, _Numbers] = field(default_factory=dict[int, _Numbers])
+
+    async def start(self) -> None:
+        """Go on from the place that was confirmed last."""
+        facts = await self.house.reader.call(self.house.store.facts)
+        self.cursor = facts.get("published", 0)
+        self.house.ledger.on_commit = self._news.set
+        self._news.set()
+        self._task = self.house.loop.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop; what was not confirmed is handed on again next time. Safe twice."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                while await self._hand_over():
+                    failures = 0
+                self.problem = ""
+            except Exception as error:  # noqa: BLE001 - whatever it is, the rows stay where they are
+                self.problem = f"{type(error).__name__}: {error}"
+                _log.warning("what the engine did is not taken, again soon: %s", self.problem)
+                await asyncio.sleep(BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)])
+                failures += 1
+                self._news.set()
+            await asyncio.sleep(LINGER_SECONDS)
+
+    async def _hand_over(self) -> bool:
+        """Hand over one batch; return whether there was one."""
+        entries, rows = await self.house.reader.call(partial(self._read, self.cursor))
+        if not entries:
+            return False
+        events = [
+            event
+            for entry in entries
+            if (row := rows.get(entry.instance)) is not None
+            for _, record in expand(entry)
+            for event in self._events(row, record)
+        ]
+        if events:
+            await self.publish(events)
+        self.cursor = entries[-1].seq
+        self.house.ledger.edit().facts["published"] = self.cursor
+        return True
+
+    def _read(self, after: int) -> tuple[list[Any], dict[int, Row]]:
+        store = self.house.store
+        entries = store.outbox(after, ROWS)
+        seqs = sorted({entry.instance for entry in entries})
+        rows = {
+            row.seq: row
+            for start in range(0, len(seqs), 500)
+            for row in store.rows(seqs[start : start + 500])
+        }
+        return entries, rows
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def _events(self, row: Row, record: Record) -> Iterator[Event]:
+        name = E(record["t"])
+        numbers = self._numbers.setdefault(row.seq, _Numbers())
+        if name is E.WORKFLOW_RESTARTED:
+            numbers.generation += 1
+        if name in _WAITS:
+            for kind in _WAITS[name]:
+                yield self._event(row, record, kind, numbers)
+        elif name in _TYPES:
+            yield self._event(row, record, _TYPES[name], numbers)
+        if (
+            name in {E.WORKFLOW_COMPLETED, E.WORKFLOW_ERRORED, E.WORKFLOW_TERMINATED}
+            or len(self._numbers) > 50_000
+        ):
+            self._numbers.pop(row.seq if len(self._numbers) <= 50_000 else next(iter(self._numbers)), None)
+
+    def _event(self, row: Row, record: Record, kind: T, numbers: _Numbers) -> Event:
+        workflow = self.house.by_key.get(row.workflow)
+        more: dict[str, Any] = {}
+        if "s" in record:
+            more = self._of_step(record, kind, numbers)
+        elif kind is T.RUN_CREATED:
+            more["attributes"] = {"workflow.version": str(row.version)}
+        error = record.get("error")
+        failed = kind in {
+            T.RUN_FAILED,
+            T.STEP_FAILED,
+            T.ATTEMPT_FAILED,
+            T.ROLLBACK_FAILED,
+            T.ROLLBACK_STEP_FAILED,
+        }
+        return Event(
+            type=kind,
+            run_id=row.id,
+            time=record["at"] * _MS,
+            workflow=workflow.name if workflow else "",
+            service=SERVICE,
+            error=Failure(type=error.get("name", ""), message=error.get("message", ""))
+            if error and failed
+            else None,
+            message=record.get("reason", ""),
+            **more,
+        )
+
+    def _of_step(self, record: Record, kind: T, numbers: _Numbers) -> dict[str, Any]:
+        """Return what an event says of its step; after a restart it is another step."""
+        step_id = f"{record['k']}:{record['s']}-{record['c']}"
+        if numbers.generation > 1:
+            step_id = f"{numbers.generation}/{step_id}"
+        if "n" in record:
+            numbers.attempts[step_id] = record["n"]
+        attempt = numbers.attempts.get(step_id, 1) if kind in _ATTEMPTS else 0
+        return {
+            "step_id": step_id,
+            "step_name": record["s"],
+            "step_kind": record["k"],
+            "attempt": attempt,
+            "child_run_id": record.get("id", "") if record["k"] == "child" else "",
+        }
