@@ -71,7 +71,7 @@ def _node(draft: Draft, scope: str, seen: dict[str, int]) -> dict[str, Any]:
     elif blocks:
         node["nodes"] = blocks[0][1]
     for key in ("starts", "resolves"):
-        if getattr(draft, key) is not None:
+        if draft.numbered and getattr(draft, key) is not None:
             node[key] = getattr(draft, key)
     if draft.line:
         node["line"] = draft.line

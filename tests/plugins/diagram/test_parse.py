@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,25 @@ def workflow(body: str, before: str = "") -> dict[str, Any]:
 
 def bare(node: Any) -> Any:
     """Return a node as the public API has it."""
-    if isinstance(node, dict):
-        return {key: bare(value) for key, value in node.items() if key not in {"id", "line", "loop", "jump"}}
-    return [bare(part) for part in node] if isinstance(node, list) else node
+    return json.loads(json.dumps(node), object_hook=without_ours)
+
+
+def without_ours(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key not in {"id", "line", "loop", "jump"}}
 
 
 def test_an_if_is_the_articles_sample() -> None:
     made = workflow('if (loop > maxLoops) { await step.do("notify max loop reached", async () => {}); }')
-    config = {"retries": {"limit": 5, "delay": 1000, "backoff": "exponential"}, "timeout": 10000}
-    step = {"type": "step_do", "name": "notify max loop reached", "config": config, "nodes": []}
+    config: dict[str, Any] = {
+        "retries": {"limit": 5, "delay": 1000, "backoff": "exponential"},
+        "timeout": 10000,
+    }
+    step: dict[str, Any] = {
+        "type": "step_do",
+        "name": "notify max loop reached",
+        "config": config,
+        "nodes": [],
+    }
     assert bare(made["nodes"]) == [
         {"type": "if", "branches": [{"condition": "loop > maxLoops", "nodes": [step]}]}
     ]

@@ -317,14 +317,12 @@ class Calls(Steps):
         if not any(bodies):
             self.out.extend(fresh)
             return Promise(tuple(own), result if not promised(result) else UNKNOWN)
-        for draft in own:
-            for frame in (self.frame, *self.frames):
-                frame.counter.settle([draft], 0, draft.began)
+        for frame in (self.frame, *self.frames):
+            frame.counter.forget(own)
         return self._chain_drawn(how, fresh, bodies, own, result)
 
     def _inner_wait(self, value: Value) -> None:
-        if isinstance(value, Promise):
-            self.settle(value, 0)
+        self.frame.counter.forget(promised(value))
 
     def _chain_drawn(
         self, how: str, fresh: list[Draft], bodies: list[list[Draft]], own: list[Draft], result: Value

@@ -37,9 +37,11 @@ class Counter:
         mine = self._take(drafts)
         if not mine:
             return
-        alone = len(mine) == 1 and not self.pending and mine[0].starts == self.number
-        if alone and (mine[0].began >= began or mine[0].began >= self.last) and not joined:
-            mine[0].starts, mine[0].settled = None, 0
+        just_now = all(draft.began >= began for draft in mine)
+        last = len(mine) == 1 and mine[0].began >= self.last and mine[0].starts == self.number
+        if not joined and not self.pending and (just_now or last):
+            for draft in mine:
+                draft.starts, draft.settled = None, 0
             return
         self.number += 1
         for draft in mine:
@@ -56,6 +58,11 @@ class Counter:
         for draft in mine:
             draft.settled = 0 if alone else now
             draft.starts, draft.resolves = (None, None) if alone else (draft.starts, number)
+
+    def forget(self, drafts: Sequence[Draft]) -> None:
+        """Note that these are a part of something that is waited for as a whole."""
+        for draft in self._take(drafts):
+            draft.starts, draft.settled = None, 0
 
     def _take(self, drafts: Sequence[Draft]) -> list[Draft]:
         mine = [draft for draft in self.pending if draft in drafts]

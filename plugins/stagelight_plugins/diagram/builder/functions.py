@@ -186,14 +186,15 @@ class Functions(Statements):
         if not known.busy and not known.drafts:
             return self._promised_result(callee, known.result)
         draft = Draft("function_call", {"name": callee.label}, line=line, function=known)
-        if callee.node.asynchronous or promised(known.result):
+        waiting = callee.node.asynchronous and not callee.node.generator
+        if waiting or (promised(known.result) and not callee.node.generator):
             result = known.result.result if isinstance(known.result, Promise) else known.result
             return self.emit_pending(draft, UNKNOWN if promised(result) else result)
         self.emit(draft)
         return known.result
 
     def _promised_result(self, callee: Closure, result: Value) -> Value:
-        if callee.node.asynchronous and not isinstance(result, Promise):
+        if callee.node.asynchronous and not callee.node.generator and not isinstance(result, Promise):
             return Promise((), result)
         return result
 

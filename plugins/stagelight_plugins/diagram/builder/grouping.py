@@ -181,6 +181,8 @@ def _until(draft: Draft, *, waits: bool) -> int:
     """Return when the last promise in a node is waited for; 0 if that is before anything else happens."""
     found = 0
     for token in _tokens(draft):
+        if token is not draft and token.settled is not None and token.settled <= draft.began:
+            continue
         never = _NEVER if waits else 0
         found = max(found, never if token.settled is None else token.settled)
     return found

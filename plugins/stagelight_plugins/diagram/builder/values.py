@@ -20,6 +20,8 @@ class Value:
 
 
 UNKNOWN: Final = Value()
+MIXED: Final = Value()
+"""One of several constants."""
 UNDEFINED: Final = Value()
 """Not set, or nothing."""
 
@@ -189,9 +191,11 @@ def join(one: Value, other: Value) -> Value:
     if is_nothing(one):
         return other
     if isinstance(one, Const) and isinstance(other, Const):
-        return one if one.value == other.value else UNKNOWN
-    if isinstance(one, Const) or isinstance(other, Const):
-        return other if isinstance(one, Const) else one
+        return one if one.value == other.value else MIXED
+    if isinstance(one, Const) or one is MIXED:
+        return MIXED if isinstance(other, Const) else other
+    if isinstance(other, Const) or other is MIXED:
+        return one
     if isinstance(one, Promise) and isinstance(other, Promise):
         more = tuple(draft for draft in other.drafts if draft not in one.drafts)
         return Promise((*one.drafts, *more), join(one.result, other.result), one.kind or other.kind)

@@ -136,6 +136,11 @@ class Expressions:
 
     def _subscript_expression(self, node: Node) -> t.Node:
         index = self.expression(node.child_by_field_name("index"))
+        owner = node.child_by_field_name("object")
+        if owner is not None and owner.type == "identifier" and text(owner) == "await":
+            return t.Await(
+                t.ArrayOf(index.items if isinstance(index, t.Sequenced) and not index.opaque else [index])
+            )
         fixed = isinstance(index, t.Literal) and isinstance(index.value, str)
         name = str(index.value) if fixed and isinstance(index, t.Literal) else index
         return self._postfix(node, "object", lambda value: t.Member(value, name))
@@ -154,7 +159,7 @@ class Expressions:
     def _postfix(self, node: Node, field: str, make: Callable[[t.Node], t.Node]) -> t.Node:
         """Put `await` around all that follows its operand.
 
-        The grammar takes `await(x).y()` for a call of a function `await`, and `await f<T>(x)` for a call of `await f`.
+        The grammar takes `await(x).y()` and `await[x].y()` for uses of a name `await`, and `await f<T>(x)` for a call of `await f`.
         """
         inner = node.child_by_field_name(field)
         value = self.expression(inner)
