@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import uuid
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import aiohttp
 import pytest
 from aiohttp import web
 from playwright.async_api import expect
@@ -25,53 +29,74 @@ PATIENCE_MS: Final = 30_000
 PAGE: Final = """<!doctype html>
 <title>Monitor</title>
 <p id="badge">Connecting...</p>
-<button id="create">Create</button><button id="start">Start</button>
+<button id="create">Create</button><button id="start">Start</button><button id="clear">Clear</button>
 <div id="cards"></div>
 <div id="error"></div>
 <script type="module">
 const host = "HOST";
 const known = new Map();
+const find = (id) => document.querySelector(id);
 const call = async (method, path, body) => {
-  const headers = {"Content-Type": "application/json"};
+  const headers = body ? {"Content-Type": "application/json"} : {};
   const answer = await fetch(`http://${host}${path}`, {method, headers, body: body && JSON.stringify(body)});
-  if (!answer.ok) { document.querySelector("#error").textContent += await answer.text(); throw Error(answer.status); }
+  if (!answer.ok) { find("#error").textContent += await answer.text(); throw Error(answer.status); }
   return answer.json();
 };
-const show = (workflow) => {
-  known.set(workflow.id, workflow);
-  document.querySelector("#cards").replaceChildren(...[...known.values()].map((each) => {
-    const card = document.createElement("section");
-    card.textContent = `${each.name} ${each.status.toUpperCase()} ` +
-      each.stages.map((stage) => `${stage.name}=${stage.status}${stage.error ? " - " + stage.error : ""}`).join(" ");
-    return card;
-  }));
+const show = () => find("#cards").replaceChildren(...[...known.values()].map((each) => {
+  const card = document.createElement("section");
+  card.textContent = `${each.name} ${each.status.toUpperCase()} ` +
+    each.stages.map((stage) => `${stage.name}=${stage.status}${stage.error ? " - " + stage.error : ""}`).join(" ");
+  return card;
+}));
+const learn = (workflow) => { known.set(workflow.id, workflow); show(); return workflow; };
+const update = async (id, stageId, updates) => learn(await call("PUT", `/workflow/${id}/stage`, {stageId, updates}));
+const connect = () => {
+  const socket = new WebSocket(`ws://${host}/room/${crypto.randomUUID()}/websocket`);
+  socket.onopen = () => { find("#badge").textContent = "Connected"; };
+  socket.onclose = () => { find("#badge").textContent = "Disconnected"; setTimeout(connect, 3000); };
+  socket.onmessage = ({data}) => {
+    const told = JSON.parse(data);
+    if (told.type === "workflow_update") learn(told.workflow);
+    if (told.type === "stage_update") update(told.workflowId, told.stage);  // what the published page does
+    if (told.type === "workflow_error") find("#error").textContent += told.error.message;
+  };
 };
-const socket = new WebSocket(`ws://${host}/room/${crypto.randomUUID()}/websocket`);
-socket.onopen = () => { document.querySelector("#badge").textContent = "Connected"; };
-socket.onclose = () => { document.querySelector("#badge").textContent = "Disconnected"; };
-socket.onmessage = ({data}) => {
-  const told = JSON.parse(data);
-  if (told.type === "workflow_update") show(told.workflow);  // only what was pushed is shown
+connect();
+const names = ["Initialize", "Process Data", "Validate Results", "Send Notifications", "Cleanup"];
+find("#create").onclick = async () => {
+  const name = `<i>sample</i> ${known.size + 1}`;
+  const {id} = learn(await call("POST", "/workflow/create", {name, stages: names.map((each) => ({name: each}))}));
+  await call("POST", `/room/${id}/join`, {workflowId: id});
 };
-document.querySelector("#create").onclick = async () => {
-  const stages = ["Initialize", "Process Data", "Cleanup"].map((name) => ({name}));
-  const made = await call("POST", "/workflow/create", {name: "<i>sample</i>", stages});
-  await call("POST", `/room/${made.id}/join`, {workflowId: made.id});
-};
-document.querySelector("#start").onclick = async () => {
-  for (const {id, stages} of [...known.values()]) {
-    await call("POST", `/workflow/${id}/start`);
-    for (const stage of stages.slice(0, 2)) {
-      await call("PUT", `/workflow/${id}/stage`, {stageId: stage.id, updates: {status: "running"}});
-      const failed = stage === stages[1];
-      const updates = failed ? {status: "failed", error: "Simulated failure"} : {status: "completed"};
-      await call("PUT", `/workflow/${id}/stage`, {stageId: stage.id, updates});
+const play = async ({id, stages, name}) => {
+  for (const stage of stages) {
+    await update(id, stage.id, {status: "running"});
+    if (name.endsWith("1") && stage === stages[2]) {
+      await update(id, stage.id, {status: "failed", error: "Simulated failure"});
+      return "Stage failed";
     }
-    await call("PUT", `/workflow/${id}/complete`, {error: "Stage failed"});
+    await update(id, stage.id, {status: "completed"});
+  }
+  return null;
+};
+find("#start").onclick = async () => {
+  for (const {id, status} of [...known.values()]) {
+    if (status !== "pending") continue;
+    const error = await play(learn(await call("POST", `/workflow/${id}/start`)));
+    learn(await call("PUT", `/workflow/${id}/complete`, {error}));
   }
 };
+find("#clear").onclick = () => { known.clear(); show(); };
 </script>
 """
+FAILED: Final = (
+    "<i>sample</i> 1 FAILED Initialize=completed Process Data=completed Validate Results=failed - Simulated failure "
+    "Send Notifications=pending Cleanup=pending"
+)
+COMPLETED: Final = (
+    "<i>sample</i> 2 COMPLETED Initialize=completed Process Data=completed Validate Results=completed "
+    "Send Notifications=completed Cleanup=completed"
+)
 
 
 @asynccontextmanager
@@ -99,31 +124,90 @@ async def test_a_page_that_knows_only_the_protocol_works_unchanged(browser: Brow
         await collector.start()
         text[0] = PAGE.replace("HOST", collector.url.removeprefix("http://"))
         try:
-            page = await browser.new_page()
-            await page.goto(origin)
-            await expect(page.locator("#badge")).to_have_text("Connected")
-            await page.click("#create")
-            await expect(page.locator("section")).to_have_text(
-                re.compile(r"^<i>sample</i> PENDING Initialize=pending")
+            page, watcher = await browser.new_page(), await browser.new_page()
+            for each in (page, watcher):
+                await each.goto(origin)
+                await expect(each.locator("#badge")).to_have_text("Connected")
+            for number in (1, 2):
+                await page.click("#create")
+                await expect(watcher.locator("section")).to_have_count(number)
+            await expect(watcher.locator("section").first).to_have_text(
+                re.compile(r"^<i>sample</i> 1 PENDING Initialize=pending")
             )
             await page.click("#start")
-            await expect(page.locator("section")).to_have_text(
-                "<i>sample</i> FAILED Initialize=completed Process Data=failed - Simulated failure Cleanup=pending"
-            )
-            await expect(page.locator("#error")).to_be_empty()
+            for each in (page, watcher):  # the second is only told
+                await expect(each.locator("section")).to_have_text([FAILED, COMPLETED])
+                await expect(each.locator("#error")).to_be_empty()
+            await page.click("#clear")
+            await expect(page.locator("section")).to_have_count(0)
 
             ours = await browser.new_page()
             await ours.goto(collector.url)
-            await ours.get_by_text("<i>sample</i>").click()
+            await ours.get_by_text("<i>sample</i> 1").click()
             await expect(ours.get_by_text("Stage failed").first).to_be_visible()
             await expect(ours.get_by_text("Process Data").first).to_be_visible()
             await ours.close()
 
             assert await collector.stop() == 0
             await expect(page.locator("#badge")).to_have_text("Disconnected")
-            await page.close()
+            await collector.start()
+            await expect(page.locator("#badge")).to_have_text("Connected")
+            await page.click("#create")
+            await expect(watcher.locator("section")).to_have_count(3)
         finally:
+            await page.close()
+            await watcher.close()
             await collector.kill()
+
+
+async def test_a_plain_websocket_client_hears_of_a_workflow(collector: CollectorProcess) -> None:
+    """Nothing but sockets and RFC 6455: what any language has."""
+    host, _, port = collector.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(
+            f"GET /room/{uuid.uuid4()}/websocket HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head  # the answer that RFC 6455, section 1.3, works out
+        assert (await heard(reader))["type"] == "connected"
+
+        writer.write(said({"type": "ping"}))
+        assert (await heard(reader))["type"] == "pong"
+        writer.write(said({"type": "dance"}))
+        assert await heard(reader) == {"error": "Unknown message type"}
+
+        body = {"name": "etl", "stages": [{"name": "load"}]}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{collector.url}/workflow/create", json=body) as response,
+        ):
+            made = await response.json()
+        told = await heard(reader)
+        assert (told["type"], told["workflow"]) == ("workflow_update", made)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def heard(reader: asyncio.StreamReader) -> dict[str, Any]:
+    """Read one text of a server: final, not masked."""
+    async with asyncio.timeout(PATIENCE_MS / 1_000):
+        first, size = await reader.readexactly(2)
+        assert first == 0x81
+        if size == 126:
+            size = int.from_bytes(await reader.readexactly(2))
+        return json.loads(await reader.readexactly(size))  # type: ignore[no-any-return]  # what JSON holds
+
+
+def said(message: dict[str, Any]) -> bytes:
+    """Return one text of a client, masked with zeros."""
+    text = json.dumps(message).encode()
+    assert len(text) < 126
+    return bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text
 
 
 async def test_a_page_of_an_origin_that_was_not_allowed_gets_nothing(
