@@ -60,10 +60,37 @@ AND (StartedNs, RunId) < ({before:Int64}, {before_id:String}) AND StartedNs >= {
         {q:String} = '' OR positionCaseInsensitiveUTF8(RunId, {q:String}) > 0
         OR positionCaseInsensitiveUTF8(Workflow, {q:String}) > 0 OR positionCaseInsensitiveUTF8(ErrorMessage, {q:String}) > 0
     )
-ORDER BY StartedNs DESC, RunId DESC
-LIMIT {limit:UInt32}
+    AND ({error:String} = '' OR positionCaseInsensitiveUTF8(concat(ErrorType, ': ', ErrorMessage), {error:String}) > 0)
+    AND ({least:Int64} < 0 OR (isNotNull(EndedNs) AND greatest(EndedNs - StartedNs, 0) >= {least:Int64}))
+    AND ({most:Int64} < 0 OR (isNotNull(EndedNs) AND greatest(EndedNs - StartedNs, 0) <= {most:Int64}))
 """,
 )
+
+NEWEST_FIRST: Final = """
+ORDER BY StartedNs DESC, RunId DESC
+LIMIT {limit:UInt32}
+"""
+
+HAS_ATTRIBUTE: Final = """
+    AND RunId IN
+    (
+        SELECT WorkflowRunId FROM otel_traces
+        WHERE Timestamp >= fromUnixTimestamp64Nano({spans_since:Int64}) AND Timestamp <= fromUnixTimestamp64Nano({spans_until:Int64})
+            AND WorkflowRunId != '' AND WorkflowStepName = ''
+            AND (SpanAttributes[{key:String}] = {value:String} OR ResourceAttributes[{key:String}] = {value:String})
+    )
+"""
+"""A run's own span starts when the run starts, so only spans of that time are looked at."""
+
+
+def runs(attributes: int) -> str:
+    """Return the list of runs that have so many attributes, `key_0` and `value_0` and so on."""
+    having = [
+        HAS_ATTRIBUTE.replace("{key:", f"{{key_{number}:").replace("{value:", f"{{value_{number}:")
+        for number in range(attributes)
+    ]
+    return _query(RUNS, *having, NEWEST_FIRST)
+
 
 RUN: Final = _query(
     _RUNS,

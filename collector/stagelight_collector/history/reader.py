@@ -97,17 +97,34 @@ def _runs(
 ) -> Iterator[RunRecord]:
     rows = ask(
         handle,
-        queries.RUNS,
+        queries.runs(len(wanted.attributes)),
         **span,
+        **_attributes(wanted, span["since"], before.started),
         before=before.started,
         before_id=before.id,
         workflow=wanted.workflow,
         service=wanted.service,
         status=wanted.status.value if wanted.status else "",
         q=wanted.q,
+        error=wanted.error,
+        least=-1 if wanted.min_duration is None else wanted.min_duration,
+        most=-1 if wanted.max_duration is None else wanted.max_duration,
         limit=limit,
     )
     return map(_run_record, rows)
+
+
+def _attributes(wanted: RunFilter, since: int, before: int) -> dict[str, Any]:
+    """Return the parameters of the attributes; a period of time is left at both ends."""
+    if not wanted.attributes:
+        return {}
+    found: dict[str, Any] = {
+        "spans_since": max(since - queries.PERIOD_NS, 0),
+        "spans_until": min(before, _LAST - queries.PERIOD_NS) + queries.PERIOD_NS,
+    }
+    for number, (key, value) in enumerate(wanted.attributes):
+        found |= {f"key_{number}": key, f"value_{number}": value}
+    return found
 
 
 class _Walk:

@@ -40,6 +40,13 @@ class RunFilter:
     """The latest start, exclusive."""
     q: str = ""
     """Text within the run id, the workflow's name or the error message; upper and lower case are equal."""
+    error: str = ""
+    """Text within `type: message` of the error; upper and lower case are equal."""
+    min_duration: int | None = None
+    """Nanoseconds, inclusive, as is `max_duration`; only runs that have ended have a duration."""
+    max_duration: int | None = None
+    attributes: Sequence[tuple[str, str]] = ()
+    """Attributes that the run's own span or its resource has, with these values as text; none is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
