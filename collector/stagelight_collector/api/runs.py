@@ -52,7 +52,7 @@ class RunsApi:
 
     async def list(self, request: web.Request) -> web.Response:
         """List runs, newest first: what history has, each run that is in memory as it is now."""
-        query = _Query(request)
+        query = Query(request)
         query.only(*_FILTERS, "limit", "cursor")
         wanted = query.filter()
         page = await self.history.list_runs(wanted, query.cursor(), query.limit())
@@ -88,7 +88,7 @@ class RunsApi:
 
     async def events(self, request: web.Request) -> web.Response:
         """Return what happened in a run, in order of time."""
-        query = _Query(request)
+        query = Query(request)
         page = await self.history.run_events(run_id(request), limit=query.limit(), cursor=query.cursor())
         if not page.items and query.cursor() is None and run_id(request) not in self.hub.rooms:
             raise unknown(request)
@@ -118,28 +118,33 @@ def pages_routes(pages: Sequence[Page]) -> Sequence[web.AbstractRouteDef]:
 
 
 @dataclass(slots=True)
-class _Query:
+class Query:
     """The query of a request, checked."""
 
     request: web.Request
 
     def only(self, *names: str) -> None:
+        """Refuse other parameters."""
         if unknown := sorted(set(self.request.query) - set(names)):
             raise Problem(400, f"There is no parameter {unknown[0]!r}.", f"Possible are {', '.join(names)}.")
 
     def text(self, name: str) -> str:
+        """Return a text; empty where it is not given."""
         return self.request.query.get(name, "")
 
     def cursor(self) -> str | None:
+        """Return where the page begins."""
         return self.text("cursor") or None
 
     def limit(self) -> int:
+        """Return how many to answer with."""
         text = self.text("limit") or str(PAGE)
         if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_PAGE:
             raise Problem(400, f"limit={text!r} is not a number from 1 to {MAX_PAGE}.")
         return int(text)
 
     def time(self, name: str) -> int | None:
+        """Return a time in nanoseconds."""
         text = self.text(name)
         try:
             return int(float(text) * 1e6) if text else None
@@ -147,12 +152,14 @@ class _Query:
             raise Problem(400, f"{name}={text!r} is not a number of milliseconds.") from error
 
     def length(self, name: str) -> int | None:
+        """Return a length of time in nanoseconds."""
         found = self.time(name)
         if found is not None and found < 0:
             raise Problem(400, f"{name}={self.text(name)!r} is not a length of time in milliseconds.")
         return found
 
     def attributes(self) -> tuple[tuple[str, str], ...]:
+        """Return keys and values."""
         found = [text.partition("=") for text in self.request.query.getall("attribute", [])]
         for key, equals, value in found:
             if not (key and value):
@@ -164,6 +171,7 @@ class _Query:
         return tuple([(key, value) for key, _, value in found])
 
     def filter(self) -> RunFilter:
+        """Return which runs are asked for."""
         return RunFilter(
             workflow=self.text("workflow"),
             status=self.status(),
@@ -178,6 +186,7 @@ class _Query:
         )
 
     def status(self) -> RunStatus | None:
+        """Return a status."""
         text = self.text("status")
         if text and text not in set(RunStatus):
             raise Problem(400, f"There is no status {text!r}.", f"One of {', '.join(RunStatus)} is possible.")

@@ -17,7 +17,8 @@ LIMITS: Final = {
 """The bounds of every query: seconds, bytes, rows."""
 
 
-def _query(*parts: str) -> str:
+def joined(*parts: str) -> str:
+    """Return parts of a query as one text."""
     return "\n".join(parts)
 
 
@@ -28,7 +29,7 @@ SELECT
 FROM stagelight_runs
 """
 
-_IN_PERIODS: Final = """
+IN_PERIODS: Final = """
     RunId IN
     (
         SELECT RunId FROM stagelight_run_periods
@@ -46,10 +47,10 @@ SELECT min(Period), count() FROM
 )
 """
 
-RUNS: Final = _query(
+RUNS: Final = joined(
     _RUNS,
     "WHERE",
-    _IN_PERIODS,
+    IN_PERIODS,
     """
 AND (StartedNs, RunId) < ({before:Int64}, {before_id:String}) AND StartedNs >= {since:Int64}
     AND ({workflow:String} = '' OR Workflow = {workflow:String})
@@ -89,10 +90,10 @@ def runs(attributes: int) -> str:
         HAS_ATTRIBUTE.replace("{key:", f"{{key_{number}:").replace("{value:", f"{{value_{number}:")
         for number in range(attributes)
     ]
-    return _query(RUNS, *having, NEWEST_FIRST)
+    return joined(RUNS, *having, NEWEST_FIRST)
 
 
-RUN: Final = _query(
+RUN: Final = joined(
     _RUNS,
     "WHERE RunId = {run_id:String}",
 )
@@ -101,7 +102,7 @@ STEP_COUNTS: Final = """
 SELECT RunId, Status, count() FROM stagelight_steps WHERE RunId IN {run_ids:Array(String)} GROUP BY RunId, Status
 """
 
-WORKFLOWS: Final = _query(
+WORKFLOWS: Final = joined(
     """
 SELECT
     Workflow, count(), countIf(Status NOT IN ('completed', 'failed', 'terminated')), countIf(Status = 'failed'),
@@ -109,7 +110,7 @@ SELECT
 FROM stagelight_runs
 WHERE
 """,
-    _IN_PERIODS,
+    IN_PERIODS,
     """
 GROUP BY Workflow
 ORDER BY Latest DESC, Workflow
@@ -117,13 +118,13 @@ LIMIT {limit:UInt32}
 """,
 )
 
-TRACE_RUNS: Final = _query(
+TRACE_RUNS: Final = joined(
     """
 SELECT Trace, argMin(RunId, (Started, RunId)), max(LastEvent) AS Latest
 FROM stagelight_runs ARRAY JOIN TraceIds AS Trace
 WHERE
 """,
-    _IN_PERIODS,
+    IN_PERIODS,
     """
 AND ParentRunId = '' AND toUnixTimestamp64Nano(LastEvent) >= {since:Int64}
 GROUP BY Trace

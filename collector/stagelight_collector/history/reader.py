@@ -166,10 +166,10 @@ class _Walk:
         return int(floor), int(seen)
 
 
-def _latest(handle: Handle, since: int) -> dict[str, Any]:
+def latest(handle: Handle, since: int, workflow: str = "") -> dict[str, Any]:
     """Return the parameters for the latest runs, as many as the budget allows."""
-    floor, ceiling = next(iter(_Walk(handle, "", since=since, before=_LAST, portion=BUDGET)))
-    return {"floor": floor, "ceiling": ceiling, "workflow": ""}
+    floor, ceiling = next(iter(_Walk(handle, workflow, since=since, before=_LAST, portion=BUDGET)))
+    return {"floor": floor, "ceiling": ceiling, "workflow": workflow}
 
 
 def _run_record(row: Sequence[Any]) -> RunRecord:
@@ -219,7 +219,7 @@ def run(handle: Handle, run_id: str) -> RunRecord | None:
 
 def workflows(handle: Handle, since: int) -> list[WorkflowRecord]:
     """Return the workflows of the latest runs, the latest started first."""
-    rows = ask(handle, queries.WORKFLOWS, **_latest(handle, since), limit=1_000)
+    rows = ask(handle, queries.WORKFLOWS, **latest(handle, since), limit=1_000)
     return [
         WorkflowRecord(name=name, runs=runs, running=running, failed=failed, last_started=started)
         for name, runs, running, failed, started in rows
@@ -228,7 +228,7 @@ def workflows(handle: Handle, since: int) -> list[WorkflowRecord]:
 
 def trace_runs(handle: Handle, since: int, limit: int) -> dict[str, str]:
     """Return the run of each trace, the latest heard of last."""
-    rows = ask(handle, queries.TRACE_RUNS, **_latest(handle, since), since=since, limit=_capped(limit))
+    rows = ask(handle, queries.TRACE_RUNS, **latest(handle, since), since=since, limit=_capped(limit))
     return {trace: run_id for trace, run_id, _ in reversed(rows)}
 
 

@@ -269,6 +269,10 @@ async def test_workflows_are_counted(api: Api) -> None:
     (workflow,) = (await api.get("/workflows"))["workflows"]
 
     assert (workflow["name"], workflow["runs"], workflow["running"], workflow["failed"]) == ("etl", 2, 1, 1)
+    found = (await api.get("/workflows/etl"))["workflow"]
+    assert (found["runs"], found["running"], found["error_rate"], found["duration_ms"]) == (2, 1, 1, None)
+    assert [(group["run_id"], group["runs"]) for group in (await api.get("/errors"))["errors"]] == [("b", 1)]
+    assert "no run of a workflow 'x'" in (await api.get("/workflows/x", 404))["detail"]
 
 
 # --- what cannot be answered --------------------------------------------------------------------------------------
