@@ -23,6 +23,7 @@ from stagelight_collector.api import problem
 from stagelight_collector.api.history import HistoryApi
 from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
 from stagelight_collector.api.sql import SqlApi
+from stagelight_collector.api.statistics import StatisticsApi
 from stagelight_collector.archive import Archive
 from stagelight_collector.attribution import Attribution
 from stagelight_collector.clickhouse import ClickHouseInterface
@@ -245,6 +246,7 @@ class Collector:
             ),
             ("api", RoutesPlugin(lambda: [*RunsApi(hub, history).routes(), *pages_routes(self.pages)])),
             ("history", RoutesPlugin(HistoryApi(hub, archive, self._keeper).routes)),
+            ("statistics", RoutesPlugin(StatisticsApi(history).routes)),
             ("sql", RoutesPlugin(SqlApi(history).routes)),
             ("feed", RoutesPlugin(lambda: [*Feed(hub).routes(), *SocketFeed(hub).routes()])),
             ("health", RoutesPlugin(self.health.routes)),
@@ -360,7 +362,7 @@ def core_plugins() -> list[tuple[str, object]]:
     """Return the collector's own parts as plugins, for listing."""
     return [
         (name, RoutesPlugin(tuple))
-        for name in ("receiver", "api", "history", "sql", "feed", "health", "page")
+        for name in ("receiver", "api", "history", "statistics", "sql", "feed", "health", "page")
     ]
 
 

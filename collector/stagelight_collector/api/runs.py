@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PAGE: Final = 50
 MAX_PAGE: Final = 500
+MAX_ATTRIBUTES: Final = 8
+"""Attributes that a list may be filtered by at once."""
 
 
 def reply(data: Any) -> web.Response:
@@ -49,23 +52,19 @@ class RunsApi:
 
     async def list(self, request: web.Request) -> web.Response:
         """List runs, newest first: what history has, each run that is in memory as it is now."""
-        query = _Query(request)
-        query.only("workflow", "status", "service", "since", "until", "q", "limit", "cursor")
-        wanted = RunFilter(
-            workflow=query.text("workflow"),
-            status=query.status(),
-            service=query.text("service"),
-            since=query.time("since"),
-            until=query.time("until"),
-            q=query.text("q"),
-        )
+        query = Query(request)
+        query.only(*_FILTERS, "limit", "cursor")
+        wanted = query.filter()
         page = await self.history.list_runs(wanted, query.cursor(), query.limit())
         runs = {record.id: record_view(record) for record in page.items}
+        found = frozenset(runs)
         after = run_key(query.cursor() or "") if query.cursor() else None
         for run in self._in_memory():
             if run["id"] in runs or after is None or _key(run) < after:
                 runs[run["id"]] = run
-        ordered = sorted((run for run in runs.values() if matches(run, wanted)), key=_key, reverse=True)
+        ordered = sorted(
+            (run for run in runs.values() if _passes(run, wanted, found)), key=_key, reverse=True
+        )
         if page.cursor is not None:
             # What lies beyond this page of history may have company that only history knows.
             beyond = run_key(page.cursor)
@@ -89,7 +88,7 @@ class RunsApi:
 
     async def events(self, request: web.Request) -> web.Response:
         """Return what happened in a run, in order of time."""
-        query = _Query(request)
+        query = Query(request)
         page = await self.history.run_events(run_id(request), limit=query.limit(), cursor=query.cursor())
         if not page.items and query.cursor() is None and run_id(request) not in self.hub.rooms:
             raise unknown(request)
@@ -119,39 +118,84 @@ def pages_routes(pages: Sequence[Page]) -> Sequence[web.AbstractRouteDef]:
 
 
 @dataclass(slots=True)
-class _Query:
+class Query:
     """The query of a request, checked."""
 
     request: web.Request
 
     def only(self, *names: str) -> None:
+        """Refuse other parameters."""
         if unknown := sorted(set(self.request.query) - set(names)):
             raise Problem(400, f"There is no parameter {unknown[0]!r}.", f"Possible are {', '.join(names)}.")
 
     def text(self, name: str) -> str:
+        """Return a text; empty where it is not given."""
         return self.request.query.get(name, "")
 
     def cursor(self) -> str | None:
+        """Return where the page begins."""
         return self.text("cursor") or None
 
     def limit(self) -> int:
+        """Return how many to answer with."""
         text = self.text("limit") or str(PAGE)
         if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_PAGE:
             raise Problem(400, f"limit={text!r} is not a number from 1 to {MAX_PAGE}.")
         return int(text)
 
     def time(self, name: str) -> int | None:
+        """Return a time in nanoseconds."""
         text = self.text(name)
         try:
             return int(float(text) * 1e6) if text else None
         except (ValueError, OverflowError) as error:
-            raise Problem(400, f"{name}={text!r} is not a time in Unix milliseconds.") from error
+            raise Problem(400, f"{name}={text!r} is not a number of milliseconds.") from error
+
+    def length(self, name: str) -> int | None:
+        """Return a length of time in nanoseconds."""
+        found = self.time(name)
+        if found is not None and found < 0:
+            raise Problem(400, f"{name}={self.text(name)!r} is not a length of time in milliseconds.")
+        return found
+
+    def attributes(self) -> tuple[tuple[str, str], ...]:
+        """Return keys and values."""
+        found = [text.partition("=") for text in self.request.query.getall("attribute", [])]
+        for key, equals, value in found:
+            if not (key and value):
+                raise Problem(
+                    400, f"attribute={key + equals + value!r} is not key=value.", "Neither may be empty."
+                )
+        if len(found) > MAX_ATTRIBUTES:
+            raise Problem(400, f"There are more than {MAX_ATTRIBUTES} attributes.", "Leave some out.")
+        return tuple([(key, value) for key, _, value in found])
+
+    def filter(self) -> RunFilter:
+        """Return which runs are asked for."""
+        return RunFilter(
+            workflow=self.text("workflow"),
+            status=self.status(),
+            service=self.text("service"),
+            since=self.time("since"),
+            until=self.time("until"),
+            q=self.text("q"),
+            error=self.text("error"),
+            min_duration=self.length("min_duration_ms"),
+            max_duration=self.length("max_duration_ms"),
+            attributes=self.attributes(),
+        )
 
     def status(self) -> RunStatus | None:
+        """Return a status."""
         text = self.text("status")
         if text and text not in set(RunStatus):
             raise Problem(400, f"There is no status {text!r}.", f"One of {', '.join(RunStatus)} is possible.")
         return RunStatus(text) if text else None
+
+
+_FILTERS: Final = (
+    "workflow", "status", "service", "since", "until", "q", "error", "min_duration_ms", "max_duration_ms", "attribute",
+)  # fmt: skip
 
 
 def _key(run: dict[str, Any]) -> RunKey:
@@ -168,10 +212,16 @@ def unknown(request: web.Request) -> Problem:
     return Problem(404, f"There is no run {run_id(request)!r}.", "GET /api/v1/runs lists the runs.")
 
 
+def _passes(run: dict[str, Any], wanted: RunFilter, found: frozenset[str]) -> bool:
+    """Whether a run passes as memory knows it; history, where it found the run, knows more of its attributes."""
+    return matches(run, replace(wanted, attributes=()) if run["id"] in found else wanted)
+
+
 def matches(run: dict[str, Any], wanted: RunFilter) -> bool:
     """Whether a run in memory passes a filter."""
     started = (run["started_ms"] or 0) * 1e6
-    message = run["error"]["message"] if run["error"] else ""
+    error, lasted = run["error"] or {"type": "", "message": ""}, run["duration_ms"]
+    message = error["message"]
     text = f"{run['id']} {run['workflow']} {message}".lower()
     return (
         (not wanted.workflow or run["workflow"] == wanted.workflow)
@@ -180,7 +230,16 @@ def matches(run: dict[str, Any], wanted: RunFilter) -> bool:
         and (wanted.since is None or started >= wanted.since)
         and (wanted.until is None or started < wanted.until)
         and (not wanted.q or wanted.q.lower() in text)
+        and (not wanted.error or wanted.error.lower() in f"{error['type']}: {message}".lower())
+        and (wanted.min_duration is None or (lasted is not None and lasted * 1e6 >= wanted.min_duration))
+        and (wanted.max_duration is None or (lasted is not None and lasted * 1e6 <= wanted.max_duration))
+        and all(_text(run["attributes"].get(key)) == value for key, value in wanted.attributes)
     )
+
+
+def _text(value: object) -> str:
+    """Return an attribute's value as history writes it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def record_view(record: RunRecord) -> dict[str, Any]:

@@ -142,9 +142,7 @@ class Client:
 
     def _open(self, path: tuple[str, ...], query: dict[str, Any], **request: Any) -> HTTPResponse:
         given = {key: value for key, value in query.items() if value not in (None, "")}
-        address = (
-            f"{self.url.rstrip('/')}/{'/'.join(quote(part, safe='') for part in path)}?{urlencode(given)}"
-        )
+        address = f"{self.url.rstrip('/')}/{'/'.join(quote(part, safe='') for part in path)}?{urlencode(given, doseq=True)}"
         if not address.startswith(("http://", "https://")):
             raise UserError(f"{self.url!r} is not an address; write --url {config.Settings().url}")
         try:

@@ -16,6 +16,7 @@ from rich.text import Text
 from stagelight.conventions import RUN_ENDS, RunStatus
 from stagelight_collector.cli import lines
 from stagelight_collector.cli.client import Client, url_option
+from stagelight_collector.cli.parameters import Duration
 from stagelight_collector.cli.tables import print_table
 from stagelight_collector.cli.tree import StepTree
 
@@ -27,6 +28,11 @@ SHOWN_LOGS: Final = 10
 
 Show = Callable[[str, dict[str, Any]], None]
 _ENDED: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED})
+
+_FILTERS: Final = {
+    "query": "q", "min_duration": "min_duration_ms", "max_duration": "max_duration_ms",
+}  # fmt: skip
+"""Options that the API calls by another name."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -40,30 +46,25 @@ def runs() -> None:
 @click.option("--workflow", help="Only this workflow.")
 @click.option("--status", type=click.Choice([str(status) for status in RunStatus]), help="Only this status.")
 @click.option("-q", "--query", help="Text in the id, the workflow or the error.")
+@click.option("--error", help="Text in the error.")
+@click.option("--min-duration", type=Duration(), help="At least so long: 250ms, 1.5s, 2m.")
+@click.option("--max-duration", type=Duration(), help="At most so long.")
+@click.option("-a", "--attribute", multiple=True, metavar="KEY=VALUE", help="Runs with this attribute.")
 @click.option("-n", "--limit", type=click.IntRange(1, 500), default=20, show_default=True)
 @click.option("--cursor", help="Where the last page ended.")
 @url_option
 @json_option
-def list_(
-    workflow: str | None,
-    status: str | None,
-    query: str | None,
-    limit: int,
-    cursor: str | None,
-    url: str,
-    as_json: bool,
-) -> None:
+def list_(limit: int, cursor: str | None, url: str, as_json: bool, **wanted: Any) -> None:
     """List runs, newest first."""
-    page = Client(url).get(
-        "api", "v1", "runs", workflow=workflow, status=status, q=query, limit=limit, cursor=cursor
-    )
+    filters = {_FILTERS.get(name, name): value for name, value in wanted.items() if value not in (None, ())}
+    page = Client(url).get("api", "v1", "runs", **filters, limit=limit, cursor=cursor)
     if as_json:
         click.echo(json.dumps(page, indent=2))
         return
     if page["runs"]:
         headers = ("Status", "Workflow", "Run", "Started", "Duration", "Steps", "Error")
         print_table(headers, [_row(run) for run in page["runs"]])
-    elif workflow or status or query or cursor:
+    elif filters or cursor:
         click.echo("No run is like that. All runs: stagelight runs list", err=True)
     else:
         click.echo("No runs yet. Start one with: stagelight run python your_app.py", err=True)

@@ -14,6 +14,7 @@ from stagelight_collector.history.engine import engine_of
 from stagelight_collector.history.errors import BadCursor, HistoryClosed, HistoryError, HistoryInUse
 from stagelight_collector.history.records import (
     Dropped,
+    ErrorGroup,
     HistoryStatus,
     Page,
     Pruning,
@@ -22,6 +23,7 @@ from stagelight_collector.history.records import (
     RunRecord,
     TableStatus,
     WorkflowRecord,
+    WorkflowStatistics,
 )
 from stagelight_collector.history.store import ClickHouseHistory
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadCursor",
     "Dropped",
+    "ErrorGroup",
     "History",
     "HistoryClosed",
     "HistoryError",
@@ -48,6 +51,7 @@ __all__ = [
     "RunRecord",
     "TableStatus",
     "WorkflowRecord",
+    "WorkflowStatistics",
     "open_history",
 ]
 
@@ -113,6 +117,14 @@ class History(Protocol):
 
     async def workflows(self, since: int = 0) -> list[WorkflowRecord]:
         """Return the workflows of the latest runs (at most 100,000, heard of since then), the latest started first."""
+        ...
+
+    async def workflow(self, name: str, since: int = 0) -> WorkflowStatistics | None:
+        """Return how the latest runs of a workflow went (at most 100,000, heard of since then); None without runs."""
+        ...
+
+    async def errors(self, workflow: str = "", since: int = 0, limit: int = 100) -> list[ErrorGroup]:
+        """Return why the latest runs failed, the most frequent first."""
         ...
 
     async def trace_runs(self, since: int, limit: int) -> dict[str, str]:

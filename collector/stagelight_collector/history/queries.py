@@ -17,7 +17,8 @@ LIMITS: Final = {
 """The bounds of every query: seconds, bytes, rows."""
 
 
-def _query(*parts: str) -> str:
+def joined(*parts: str) -> str:
+    """Return parts of a query as one text."""
     return "\n".join(parts)
 
 
@@ -28,7 +29,7 @@ SELECT
 FROM stagelight_runs
 """
 
-_IN_PERIODS: Final = """
+IN_PERIODS: Final = """
     RunId IN
     (
         SELECT RunId FROM stagelight_run_periods
@@ -46,10 +47,10 @@ SELECT min(Period), count() FROM
 )
 """
 
-RUNS: Final = _query(
+RUNS: Final = joined(
     _RUNS,
     "WHERE",
-    _IN_PERIODS,
+    IN_PERIODS,
     """
 AND (StartedNs, RunId) < ({before:Int64}, {before_id:String}) AND StartedNs >= {since:Int64}
     AND ({workflow:String} = '' OR Workflow = {workflow:String})
@@ -60,12 +61,39 @@ AND (StartedNs, RunId) < ({before:Int64}, {before_id:String}) AND StartedNs >= {
         {q:String} = '' OR positionCaseInsensitiveUTF8(RunId, {q:String}) > 0
         OR positionCaseInsensitiveUTF8(Workflow, {q:String}) > 0 OR positionCaseInsensitiveUTF8(ErrorMessage, {q:String}) > 0
     )
-ORDER BY StartedNs DESC, RunId DESC
-LIMIT {limit:UInt32}
+    AND ({error:String} = '' OR positionCaseInsensitiveUTF8(concat(ErrorType, ': ', ErrorMessage), {error:String}) > 0)
+    AND ({least:Int64} < 0 OR (isNotNull(EndedNs) AND greatest(EndedNs - StartedNs, 0) >= {least:Int64}))
+    AND ({most:Int64} < 0 OR (isNotNull(EndedNs) AND greatest(EndedNs - StartedNs, 0) <= {most:Int64}))
 """,
 )
 
-RUN: Final = _query(
+NEWEST_FIRST: Final = """
+ORDER BY StartedNs DESC, RunId DESC
+LIMIT {limit:UInt32}
+"""
+
+HAS_ATTRIBUTE: Final = """
+    AND RunId IN
+    (
+        SELECT WorkflowRunId FROM otel_traces
+        WHERE Timestamp >= fromUnixTimestamp64Nano({spans_since:Int64}) AND Timestamp <= fromUnixTimestamp64Nano({spans_until:Int64})
+            AND WorkflowRunId != '' AND WorkflowStepName = ''
+            AND (SpanAttributes[{key:String}] = {value:String} OR ResourceAttributes[{key:String}] = {value:String})
+    )
+"""
+"""A run's own span starts when the run starts, so only spans of that time are looked at."""
+
+
+def runs(attributes: int) -> str:
+    """Return the list of runs that have so many attributes, `key_0` and `value_0` and so on."""
+    having = [
+        HAS_ATTRIBUTE.replace("{key:", f"{{key_{number}:").replace("{value:", f"{{value_{number}:")
+        for number in range(attributes)
+    ]
+    return joined(RUNS, *having, NEWEST_FIRST)
+
+
+RUN: Final = joined(
     _RUNS,
     "WHERE RunId = {run_id:String}",
 )
@@ -74,7 +102,7 @@ STEP_COUNTS: Final = """
 SELECT RunId, Status, count() FROM stagelight_steps WHERE RunId IN {run_ids:Array(String)} GROUP BY RunId, Status
 """
 
-WORKFLOWS: Final = _query(
+WORKFLOWS: Final = joined(
     """
 SELECT
     Workflow, count(), countIf(Status NOT IN ('completed', 'failed', 'terminated')), countIf(Status = 'failed'),
@@ -82,7 +110,7 @@ SELECT
 FROM stagelight_runs
 WHERE
 """,
-    _IN_PERIODS,
+    IN_PERIODS,
     """
 GROUP BY Workflow
 ORDER BY Latest DESC, Workflow
@@ -90,13 +118,13 @@ LIMIT {limit:UInt32}
 """,
 )
 
-TRACE_RUNS: Final = _query(
+TRACE_RUNS: Final = joined(
     """
 SELECT Trace, argMin(RunId, (Started, RunId)), max(LastEvent) AS Latest
 FROM stagelight_runs ARRAY JOIN TraceIds AS Trace
 WHERE
 """,
-    _IN_PERIODS,
+    IN_PERIODS,
     """
 AND ParentRunId = '' AND toUnixTimestamp64Nano(LastEvent) >= {since:Int64}
 GROUP BY Trace

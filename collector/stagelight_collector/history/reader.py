@@ -97,17 +97,34 @@ def _runs(
 ) -> Iterator[RunRecord]:
     rows = ask(
         handle,
-        queries.RUNS,
+        queries.runs(len(wanted.attributes)),
         **span,
+        **_attributes(wanted, span["since"], before.started),
         before=before.started,
         before_id=before.id,
         workflow=wanted.workflow,
         service=wanted.service,
         status=wanted.status.value if wanted.status else "",
         q=wanted.q,
+        error=wanted.error,
+        least=-1 if wanted.min_duration is None else wanted.min_duration,
+        most=-1 if wanted.max_duration is None else wanted.max_duration,
         limit=limit,
     )
     return map(_run_record, rows)
+
+
+def _attributes(wanted: RunFilter, since: int, before: int) -> dict[str, Any]:
+    """Return the parameters of the attributes; a period of time is left at both ends."""
+    if not wanted.attributes:
+        return {}
+    found: dict[str, Any] = {
+        "spans_since": max(since - queries.PERIOD_NS, 0),
+        "spans_until": min(before, _LAST - queries.PERIOD_NS) + queries.PERIOD_NS,
+    }
+    for number, (key, value) in enumerate(wanted.attributes):
+        found |= {f"key_{number}": key, f"value_{number}": value}
+    return found
 
 
 class _Walk:
@@ -149,10 +166,10 @@ class _Walk:
         return int(floor), int(seen)
 
 
-def _latest(handle: Handle, since: int) -> dict[str, Any]:
+def latest(handle: Handle, since: int, workflow: str = "") -> dict[str, Any]:
     """Return the parameters for the latest runs, as many as the budget allows."""
-    floor, ceiling = next(iter(_Walk(handle, "", since=since, before=_LAST, portion=BUDGET)))
-    return {"floor": floor, "ceiling": ceiling, "workflow": ""}
+    floor, ceiling = next(iter(_Walk(handle, workflow, since=since, before=_LAST, portion=BUDGET)))
+    return {"floor": floor, "ceiling": ceiling, "workflow": workflow}
 
 
 def _run_record(row: Sequence[Any]) -> RunRecord:
@@ -202,7 +219,7 @@ def run(handle: Handle, run_id: str) -> RunRecord | None:
 
 def workflows(handle: Handle, since: int) -> list[WorkflowRecord]:
     """Return the workflows of the latest runs, the latest started first."""
-    rows = ask(handle, queries.WORKFLOWS, **_latest(handle, since), limit=1_000)
+    rows = ask(handle, queries.WORKFLOWS, **latest(handle, since), limit=1_000)
     return [
         WorkflowRecord(name=name, runs=runs, running=running, failed=failed, last_started=started)
         for name, runs, running, failed, started in rows
@@ -211,7 +228,7 @@ def workflows(handle: Handle, since: int) -> list[WorkflowRecord]:
 
 def trace_runs(handle: Handle, since: int, limit: int) -> dict[str, str]:
     """Return the run of each trace, the latest heard of last."""
-    rows = ask(handle, queries.TRACE_RUNS, **_latest(handle, since), since=since, limit=_capped(limit))
+    rows = ask(handle, queries.TRACE_RUNS, **latest(handle, since), since=since, limit=_capped(limit))
     return {trace: run_id for trace, run_id, _ in reversed(rows)}
 
 

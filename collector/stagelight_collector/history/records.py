@@ -40,6 +40,13 @@ class RunFilter:
     """The latest start, exclusive."""
     q: str = ""
     """Text within the run id, the workflow's name or the error message; upper and lower case are equal."""
+    error: str = ""
+    """Text within `type: message` of the error; upper and lower case are equal."""
+    min_duration: int | None = None
+    """Nanoseconds, inclusive, as is `max_duration`; only runs that have ended have a duration."""
+    max_duration: int | None = None
+    attributes: Sequence[tuple[str, str]] = ()
+    """Attributes that the run's own span or its resource has, with these values as text; none is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +81,65 @@ class WorkflowRecord:
     """Runs that have not ended."""
     failed: int
     last_started: int
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long it takes, in milliseconds, of what completed."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStatistics:
+    """How a step went in the runs of a workflow."""
+
+    name: str
+    kind: str
+    runs: int
+    """How often it was met."""
+    completed: int
+    failed: int
+    running: int
+    """Those that have not ended."""
+    retries: int
+    """Attempts after the first."""
+    durations: Durations | None
+    """None where nothing completed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowStatistics:
+    """How the runs of a workflow went."""
+
+    name: str
+    runs: int
+    completed: int
+    failed: int
+    running: int
+    durations: Durations | None
+    steps: Sequence[StepStatistics]
+    """By when they first started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorGroup:
+    """Runs that failed for the same reason."""
+
+    workflow: str
+    type: str
+    pattern: str
+    """The message with `#` for every number."""
+    runs: int
+    first: int
+    """When the first of these runs started, and `last` the latest."""
+    last: int
+    run_id: str
+    """The latest of them."""
+    message: str
+    """What it said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

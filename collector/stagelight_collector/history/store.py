@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from stagelight_collector.history import pruning, reader, schema
+from stagelight_collector.history import pruning, reader, schema, statistics
 from stagelight_collector.history.asking import Asker
 from stagelight_collector.history.engine import ChdbEngine
 from stagelight_collector.history.lane import Lane
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stagelight.events import Event
     from stagelight_collector.history.engine import Engine, Handle
     from stagelight_collector.history.records import (
+        ErrorGroup,
         HistoryStatus,
         Page,
         Pruning,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         RunFilter,
         RunRecord,
         WorkflowRecord,
+        WorkflowStatistics,
     )
     from stagelight_plugins.hookspecs import Batch, QueryResult
 
@@ -93,6 +95,14 @@ class ClickHouseHistory:
     async def workflows(self, since: int = 0) -> list[WorkflowRecord]:
         """See `History.workflows`."""
         return await self._read.call(lambda handle: reader.workflows(handle, since))
+
+    async def workflow(self, name: str, since: int = 0) -> WorkflowStatistics | None:
+        """See `History.workflow`."""
+        return await self._read.call(lambda handle: statistics.workflow(handle, name, since))
+
+    async def errors(self, workflow: str = "", since: int = 0, limit: int = 100) -> list[ErrorGroup]:
+        """See `History.errors`."""
+        return await self._read.call(lambda handle: statistics.errors(handle, workflow, since, limit))
 
     async def trace_runs(self, since: int, limit: int) -> dict[str, str]:
         """See `History.trace_runs`."""

@@ -159,6 +159,51 @@ async def test_filters_hold_for_memory_and_history_alike(api: Api) -> None:
     assert await api.ids(q="H3") == ["h3"]
 
 
+async def test_duration_error_and_attributes_hold_for_memory_and_history_alike(api: Api) -> None:
+    failure = Failure(type="OSError", message="Disk full")
+    blue = {"colour": "blue", "count": 3, "on": True}
+    slow = [started("slow", 0), event(T.RUN_FAILED, "slow", 60, error=failure, attributes=blue)]
+    quick = [started("quick", 1), event(T.RUN_COMPLETED, "quick", 2)]
+    await api.kept(*slow, *quick, started("on", 3))
+
+    for _ in range(2):
+        assert await api.ids(min_duration_ms=60_000) == ["slow"]
+        assert await api.ids(min_duration_ms=60_001) == []
+        assert await api.ids(max_duration_ms=1_000) == ["quick"]
+        assert await api.ids(error="oserror: disk") == ["slow"]
+        assert await api.ids(error="broken") == []
+        api.hub.rooms.clear()  # from here on only history and the lobby know them
+
+    assert await api.ids(attribute="colour=blue") == ["slow"]
+    assert await api.ids(attribute="count=3", status="failed") == ["slow"]
+    assert await api.ids(attribute="on=true") == ["slow"]
+    assert await api.ids(attribute="colour=red") == []
+
+
+async def test_an_attribute_that_only_history_knows_is_found(api: Api) -> None:
+    await api.post_trace(root_span("r", {"customer": "acme"}, {"region": "eu"}))
+    await api.collector.settle()
+    await api.collector.pipeline.archive.drain()
+
+    assert await api.ids(attribute="region=eu") == ["r"]
+    assert await api.ids(attribute="customer=acme") == ["r"]
+    assert await api.ids(attribute="customer=other") == []
+
+
+def root_span(run_id: str, attributes: dict[str, str], resource: dict[str, str]) -> ExportTraceServiceRequest:
+    """Make the own span of a run."""
+    request = ExportTraceServiceRequest()
+    of_resource = request.resource_spans.add()
+    span = of_resource.scope_spans.add().spans.add()
+    span.name, span.trace_id, span.span_id = "etl", b"t" * 16, b"s" * 8
+    span.start_time_unix_nano, span.end_time_unix_nano = NOW, NOW + SECOND
+    for key, value in {RUN_ID: run_id, WORKFLOW_NAME: "etl", **attributes}.items():
+        span.attributes.add(key=key).value.string_value = value
+    for key, value in resource.items():
+        of_resource.resource.attributes.add(key=key).value.string_value = value
+    return request
+
+
 # --- one run ------------------------------------------------------------------------------------------------------
 
 
@@ -209,13 +254,7 @@ async def test_events_come_page_by_page_each_once(api: Api) -> None:
 
 
 async def test_the_spans_of_a_run_are_those_that_were_sent(api: Api) -> None:
-    request = ExportTraceServiceRequest()
-    span = request.resource_spans.add().scope_spans.add().spans.add()
-    span.name, span.trace_id, span.span_id = "etl", b"t" * 16, b"s" * 8
-    span.start_time_unix_nano, span.end_time_unix_nano = NOW, NOW + SECOND
-    for key, value in ((RUN_ID, "r"), (WORKFLOW_NAME, "etl")):
-        span.attributes.add(key=key).value.string_value = value
-    await api.post_trace(request)
+    await api.post_trace(root_span("r", {}, {}))
     await api.collector.settle()
     await api.collector.pipeline.archive.drain()
 
@@ -230,6 +269,10 @@ async def test_workflows_are_counted(api: Api) -> None:
     (workflow,) = (await api.get("/workflows"))["workflows"]
 
     assert (workflow["name"], workflow["runs"], workflow["running"], workflow["failed"]) == ("etl", 2, 1, 1)
+    found = (await api.get("/workflows/etl"))["workflow"]
+    assert (found["runs"], found["running"], found["error_rate"], found["duration_ms"]) == (2, 1, 1, None)
+    assert [(group["run_id"], group["runs"]) for group in (await api.get("/errors"))["errors"]] == [("b", 1)]
+    assert "no run of a workflow 'x'" in (await api.get("/workflows/x", 404))["detail"]
 
 
 # --- what cannot be answered --------------------------------------------------------------------------------------
@@ -250,8 +293,8 @@ async def test_a_run_that_nobody_knows_is_a_problem_with_the_remedy(api: Api, pa
         ({"limit": "501"}, "a number from 1 to 500"),
         ({"limit": "²"}, "a number from 1 to 500"),
         ({"status": "done"}, "completed"),
-        ({"since": "yesterday"}, "Unix milliseconds"),
-        ({"until": "inf"}, "Unix milliseconds"),
+        ({"since": "yesterday"}, "number of milliseconds"),
+        ({"until": "inf"}, "number of milliseconds"),
         ({"cursor": "made up"}, "cursor"),
         ({"stauts": "failed"}, "workflow, status"),
     ],

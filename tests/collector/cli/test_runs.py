@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import subprocess
@@ -94,6 +95,24 @@ def test_ids_and_errors_are_whole_in_a_pipe(
         line for line in stagelight("runs", "list", "--url", shared.url).out.splitlines() if run_id in line
     ]
     assert line.endswith("ValueError: no good " + "x" * 120)
+
+
+def test_runs_are_found_by_duration_error_and_attribute(
+    stagelight: Callable[..., Answer], shared: Running, program: Program
+) -> None:
+    program(shared, app("found", FAIL)).communicate("\n", PATIENCE_SECONDS)
+    shared.wait_for("found", "failed")
+
+    def listed(*options: str) -> list[str]:
+        answer = stagelight("runs", "list", "-q", "found", "--json", "--url", shared.url, *options)
+        return [run["id"] for run in json.loads(answer.out)["runs"]]
+
+    assert listed("-a", "colour=blue", "-a", "count=3", "--error", "valueerror: NO GOOD") == ["found"]
+    assert listed("-a", "colour=red") == listed("--error", "other") == listed("--min-duration", "2h") == []
+    assert listed("--max-duration", "1.5m") == ["found"]
+    wrong = stagelight("runs", "list", "--min-duration", "2 hours", "--url", shared.url)
+    assert (wrong.code, "write 250ms, 1.5s, 2m, 3h or 1d" in wrong.err) == (2, True)
+    assert "is not key=value" in stagelight("runs", "list", "-a", "colour", "--url", shared.url).err
 
 
 def test_show_tells_service_error_attributes_steps_and_the_last_log_lines(
