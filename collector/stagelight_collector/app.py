@@ -96,6 +96,8 @@ class Collector:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.url = ""
+        self.grpc = ""
+        """Where OTLP over gRPC is received, or why it is not, in words."""
         self._stack = AsyncExitStack()
         self._started = False
         self.plugins: Plugins
@@ -109,6 +111,7 @@ class Collector:
         self._history: History
         self._host: PluginHost
         self._keeper: Keeper
+        self._receiver: receivers.Receiver
         self._socket: socket.socket
 
     async def __aenter__(self) -> Self:
@@ -227,6 +230,7 @@ class Collector:
         """Make the parts; return those that give routes, as plugins."""
         hub = self._hub(history, lambda: journal.committed)
         attribution, counters = Attribution(), receivers.ReceiverCounters()
+        self._receiver = receivers.Receiver(self._ingest, self._receiver_limits(), counters)
         archive = Archive(
             journal=journal,
             history=history,
@@ -242,7 +246,7 @@ class Collector:
         return [
             (
                 "receiver",
-                RoutesPlugin(partial(receivers.routes, self._ingest, self._receiver_limits(), counters)),
+                RoutesPlugin(self._receiver.routes),
             ),
             ("api", RoutesPlugin(lambda: [*RunsApi(hub, history).routes(), *pages_routes(self.pages)])),
             ("history", RoutesPlugin(HistoryApi(hub, archive, self._keeper).routes)),
@@ -311,6 +315,9 @@ class Collector:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, self._socket).start()
+        grpc = receivers.GrpcServer(self._receiver)
+        stack.push_async_callback(grpc.stop, SHUTDOWN_SECONDS)
+        self.grpc = await grpc.offer(self.settings.host, self.settings.port, self.settings.grpc_port)
         stack.callback(self.pipeline.hub.close)
 
     async def _open_to_clients(self, stack: AsyncExitStack, history: History) -> None:

@@ -75,6 +75,12 @@ class Settings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="The address to listen on: loopback, for now.")
     port: int = Field(default=4318, ge=0, le=65535, description="The port of telemetry, API, feed and page.")
+    grpc_port: int | None = Field(
+        default=None,
+        ge=-1,
+        le=65535,
+        description="The port of OTLP over gRPC: 4317 beside port 4318 and none beside others; 0 takes a free one, -1 none.",
+    )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("stagelight"),
         description="Where the journal and the embedded history live.",

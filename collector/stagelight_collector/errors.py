@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 class PortTaken(Exception):
     """Another program listens there."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, option: str = "--port") -> None:
         super().__init__(
-            f"port {port} on {host} is taken, perhaps by another collector; stop it, or choose another with --port"
+            f"port {port} on {host} is taken, perhaps by another collector; stop it, or choose another with {option}"
         )
         self.port = port
 

@@ -32,13 +32,24 @@ _QUIET: Final = ("urllib3.connectionpool", "clickhouse_connect")
     help="Port of telemetry, API and page; 0 takes a free one.  [default: 4318]",
 )
 @click.option(
+    "--grpc-port",
+    type=click.IntRange(-1, 65535),
+    help="Port of OTLP over gRPC; 0 takes a free one, -1 none.  [default: 4317 if --port is 4318, else none]",
+)
+@click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Where the journal and the embedded history live."
 )
 @click.option("--history", help="DSN of history; chdb in the data directory by default.")
 @click.option("--open/--no-open", "open_", default=False, help="Open the page in a browser.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def up(
-    host: str | None, port: int | None, data_dir: Path | None, history: str | None, open_: bool, verbose: bool
+    host: str | None,
+    port: int | None,
+    grpc_port: int | None,
+    data_dir: Path | None,
+    history: str | None,
+    open_: bool,
+    verbose: bool,
 ) -> int:
     """Start the collector and its page."""
     logging.basicConfig(
@@ -50,7 +61,7 @@ def up(
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.CRITICAL)
-    settings = config.load(host=host, port=port, data_dir=data_dir, history=history)
+    settings = config.load(host=host, port=port, grpc_port=grpc_port, data_dir=data_dir, history=history)
     for note in config.read().notes:
         click.echo(f"stagelight: note: {note}", err=True)
     with explained():
@@ -77,6 +88,8 @@ async def _serve(settings: config.Settings, open_: bool) -> None:
 
 async def _until_stopped(collector: Collector, signals: Signals, open_: bool) -> None:
     click.echo(f"Stagelight is listening on {collector.url}")
+    if collector.grpc:
+        click.echo(collector.grpc, err=True)
     click.echo(f"Data is kept in {collector.settings.data_dir}. Press Ctrl-C to stop.", err=True)
     if collector.clickhouse is not None:
         click.echo(f"Clients of ClickHouse read history at {collector.clickhouse.url}.", err=True)

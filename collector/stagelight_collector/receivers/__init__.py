@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stagelight_collector.receivers.counters import ReceiverCounters
 from stagelight_collector.receivers.limits import RUNNER_OPTIONS, Limits
-from stagelight_collector.receivers.otlp_http import Ingest, routes
+from stagelight_collector.receivers.otlp_grpc import GrpcServer
+from stagelight_collector.receivers.otlp_http import Ingest, Receiver, routes
 
-__all__ = ["RUNNER_OPTIONS", "Ingest", "Limits", "ReceiverCounters", "routes"]
+__all__ = ["RUNNER_OPTIONS", "GrpcServer", "Ingest", "Limits", "Receiver", "ReceiverCounters", "routes"]

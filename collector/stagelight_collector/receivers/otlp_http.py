@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from stagelight_collector.receivers.body import Budget, content_encoding, inflat
 from stagelight_collector.receivers.counters import ReceiverCounters
 from stagelight_collector.receivers.encoding import (
     JSON,
+    PROTOBUF,
     encoding_of_answer,
     parse,
     require_accepted,
@@ -24,7 +26,7 @@ from stagelight_collector.receivers.services import LOGS, TRACES
 from stagelight_collector.receivers.status import Reason, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from aiohttp.typedefs import Handler
 
@@ -63,21 +65,54 @@ def routes(
 
     Every answer but 200 has a `google.rpc.Status` as its body, in the encoding of the request.
     """
-    receiver = _Receiver(ingest, limits or Limits(), counters or ReceiverCounters())
-    return [
-        web.route("*", TRACES.path, receiver.handler(TRACES)),
-        web.route("*", LOGS.path, receiver.handler(LOGS)),
-    ]
+    return Receiver(ingest, limits or Limits(), counters or ReceiverCounters()).routes()
 
 
-class _Receiver:
+class Receiver:
+    """What every way in has in common: counting, limits, parsing, and handing over."""
+
     def __init__(self, ingest: Ingest, limits: Limits, counters: ReceiverCounters) -> None:
         self._ingest = ingest
-        self._limits = limits
+        self.limits = self._limits = limits
         self._counters = counters
         self._threads = asyncio.Semaphore(_THREADS)
 
+    def routes(self) -> list[web.RouteDef]:
+        """See `routes`."""
+        return [
+            web.route("*", TRACES.path, self.handler(TRACES)),
+            web.route("*", LOGS.path, self.handler(LOGS)),
+        ]
+
+    async def take(self, body: bytes, service: Service[RequestT]) -> None:
+        """Take a decompressed protobuf message that did not come over HTTP.
+
+        Raises:
+            Refused: It is not accepted.
+        """
+        self._counters.requests += 1
+        try:
+            with Budget(self._limits, self._counters).hold() as budget, self._in_flight():
+                budget.take(len(body))
+                await self._accept(body, service, PROTOBUF.content_type)
+        except Refused as refused:
+            self._counters.refused[refused.reason] += 1
+            raise
+        self._counters.accepted += 1
+
+    @contextmanager
+    def _in_flight(self) -> Generator[None]:
+        if self._counters.in_flight >= self._limits.requests:
+            raise overloaded()
+        self._counters.in_flight += 1
+        try:
+            yield
+        finally:
+            self._counters.in_flight -= 1
+
     def handler(self, service: Service[RequestT]) -> Handler:
+        """Return the handler of a path."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             self._counters.requests += 1
             encoding = encoding_of_answer(request.content_type)
@@ -108,16 +143,11 @@ class _Receiver:
         encoding = content_encoding(request)
         with Budget(self._limits, self._counters).hold() as budget:
             body = await read_body(request, self._limits, budget)
-            if self._counters.in_flight >= self._limits.requests:
-                raise overloaded()
-            self._counters.in_flight += 1
-            try:
+            with self._in_flight():
                 if encoding:
                     body = await self._run(len(body) > _INLINE_COMPRESSED, inflate, body, self._limits)
                     budget.take(len(body))
                 await self._accept(body, service, request.content_type)
-            finally:
-                self._counters.in_flight -= 1
 
     async def _accept(self, body: bytes, service: Service[RequestT], content_type: str) -> None:
         if content_type == JSON.content_type:

@@ -34,6 +34,8 @@ class Service(Generic[RequestT]):
 
     signal: Signal
     path: str
+    rpc: str
+    """The service's full name in gRPC."""
     request: type[RequestT]
     response: type[Message]
     count: Callable[[RequestT], int]
@@ -52,6 +54,7 @@ def _log_records(request: ExportLogsServiceRequest) -> int:
 TRACES: Final = Service(
     Signal.TRACES,
     "/v1/traces",
+    "opentelemetry.proto.collector.trace.v1.TraceService",
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
     _spans,
@@ -60,6 +63,7 @@ TRACES: Final = Service(
 LOGS: Final = Service(
     Signal.LOGS,
     "/v1/logs",
+    "opentelemetry.proto.collector.logs.v1.LogsService",
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
     _log_records,
