@@ -112,9 +112,7 @@ class Engine:
         row.status, row.modified = status.value, now
         for name, value in columns.items():
             setattr(row, name, value)
-        self.house.ledger.change(
-            row.seq, ("status", "modified", *columns), (status.value, now, *columns.values())
-        )
+        self.house.ledger.change(row.seq, {"status": status.value, "modified": now, **columns})
 
     def _noted(self, **notes: Any) -> bytes | None:
         """Return the notes with these changed; None takes one away."""

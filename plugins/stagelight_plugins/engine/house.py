@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from dataclasses import asdict, dataclass, field
@@ -41,6 +42,8 @@ RESTING: Final = 2_048
 """Instances that nobody runs and that are kept in memory for a while, for the next event or question."""
 INTERRUPTED_AT_ONCE: Final = 500
 """How many instances are brought back at once."""
+STOP_SECONDS: Final = 4.0
+"""How long a stop waits for a disk that does not take what was said; nobody was told that it is durable."""
 ALARMS: Final = 256
 """Alarms that are looked after at once."""
 
@@ -226,7 +229,7 @@ class House:
     async def _fetch_queue(self, chef: SousChef, limit: int) -> None:
         await self.ledger.durable()
 
-        def read() -> list[tuple[Row, list[bytes]]]:
+        def read() -> list[tuple[Row, list[bytes | str]]]:
             rows = self.store.queue(chef.workflow.key, chef.number, limit)
             return [(row, [entry.body for entry in self.store.journal(row.seq)]) for row in rows]
 
@@ -237,7 +240,7 @@ class House:
 
     # --- Engines --------------------------------------------------------------------------------------------------
 
-    def take_in(self, row: Row, bodies: Iterable[bytes]) -> Engine:
+    def take_in(self, row: Row, bodies: Iterable[bytes | str]) -> Engine:
         """Return the Engine of a row: the one that is there, or a new one."""
         engine = self.engines.get(row.seq)
         if engine is None:
@@ -307,7 +310,7 @@ class House:
             del self._loading[place]
             future.set_result(None)
 
-    def _read(self, workflow: int, instance_id: str) -> tuple[Row, list[bytes]] | None:
+    def _read(self, workflow: int, instance_id: str) -> tuple[Row, list[bytes | str]] | None:
         row = self.store.row(workflow, instance_id)
         return None if row is None else (row, [entry.body for entry in self.store.journal(row.seq)])
 
@@ -400,7 +403,7 @@ class House:
     def wake_parent(self, child: Engine) -> None:
         """Let the parent look: by an alarm in the same transaction, and at once."""
         now = self.clock.now()
-        self.ledger.change(child.row.parent, ("alarm",), (now,))
+        self.ledger.change(child.row.parent, {"alarm": now})
         self._expect_alarm(now)
         parent = self.engines.get(child.row.parent)
         if parent is not None:
@@ -451,7 +454,7 @@ class House:
                 await self.ledger.durable()
                 now = self.clock.now()
 
-                def read(now: int = now) -> tuple[list[tuple[Row, list[bytes]]], int | None]:
+                def read(now: int = now) -> tuple[list[tuple[Row, list[bytes | str]]], int | None]:
                     rows = self.store.due(now, ALARMS)
                     needed = [row for row in rows if row.status == Status.WAITING]
                     bodies = {
@@ -468,7 +471,7 @@ class House:
         finally:
             self._looking = False
 
-    def _alarm(self, row: Row, bodies: list[bytes], now: int) -> None:
+    def _alarm(self, row: Row, bodies: list[bytes | str], now: int) -> None:
         """Do what an alarm is for. It may come twice."""
         engine = self.engines.get(row.seq)
         status = Status(row.status if engine is None else engine.row.status)
@@ -479,7 +482,7 @@ class House:
             if (current.ended or 0) + current.retention <= now:
                 self._expire(row, engine)
             else:
-                self.ledger.change(row.seq, ("alarm",), ((current.ended or 0) + current.retention,))
+                self.ledger.change(row.seq, {"alarm": (current.ended or 0) + current.retention})
         elif status is Status.WAITING:
             (engine or self.take_in(row, bodies)).poke()
         else:
@@ -488,7 +491,7 @@ class House:
                 if engine.execution is not None:
                     engine.poke()
             current.alarm = None
-            self.ledger.change(row.seq, ("alarm",), (None,))
+            self.ledger.change(row.seq, {"alarm": None})
 
     def _expire(self, row: Row, engine: Engine | None) -> None:
         """Forget an instance whose retention is over."""
@@ -518,7 +521,7 @@ class House:
                     self._bring_back(self.take_in(row, bodies))
             await self.ledger.durable()
 
-    def _interrupted(self, after: int) -> list[tuple[Row, list[bytes]]]:
+    def _interrupted(self, after: int) -> list[tuple[Row, list[bytes | str]]]:
         rows = self.store.interrupted(after, INTERRUPTED_AT_ONCE)
         return [(row, [entry.body for entry in self.store.journal(row.seq)]) for row in rows]
 
@@ -546,7 +549,8 @@ class House:
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=5)
         await asyncio.sleep(0)
-        await self.ledger.drain()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.ledger.drain(), STOP_SECONDS)
 
 
 def _wake_all(events: Iterable[asyncio.Event]) -> None:

@@ -83,12 +83,13 @@ class Ledger:
         self._tick.created[row.seq] = outcome
         self._more()
 
-    def change(self, seq: int, columns: tuple[str, ...], values: tuple[Any, ...]) -> None:
+    def change(self, seq: int, columns: dict[str, Any]) -> None:
         """Set columns of an instance."""
-        rows = self._tick.batch.changes.get(columns)
-        if rows is None:
-            rows = self._tick.batch.changes[columns] = []
-        rows.append((*values, seq))
+        before = self._tick.batch.changes.get(seq)
+        if before is None:
+            self._tick.batch.changes[seq] = columns
+        else:
+            before.update(columns)
         self._more()
 
     def record(self, seq: int, body: bytes) -> None:

@@ -97,7 +97,7 @@ class Memory:
     """Why the rollback began."""
     _ended: int = 0
 
-    def read(self, bodies: Iterable[bytes]) -> None:
+    def read(self, bodies: Iterable[bytes | str]) -> None:
         """Take rows of the journal."""
         for body in bodies:
             self.size += len(body)

@@ -45,7 +45,10 @@ class Bench:
             await self.plane.close()
 
     async def until(
-        self, workflow: str, instance_id: str, wanted: frozenset[Status] | Callable[[InstanceInfo], bool] = OVER
+        self,
+        workflow: str,
+        instance_id: str,
+        wanted: frozenset[Status] | Callable[[InstanceInfo], bool] = OVER,
     ) -> InstanceInfo:
         """Wait until an instance is as wanted."""
         assert self.plane is not None

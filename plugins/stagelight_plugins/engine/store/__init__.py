@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Row:
-    """One instance, as the store has it. Times are Unix milliseconds; the blobs are JSON."""
+    """One instance, as the store has it. Times are Unix milliseconds; the last four are JSON."""
 
     seq: int
     workflow: int
@@ -32,10 +32,10 @@ class Row:
     ended: int = 0
     parent: int = 0
     """The seq of the instance whose child this is."""
-    origin: bytes | None = None
-    params: bytes | None = None
-    output: bytes | None = None
-    notes: bytes | None = None
+    origin: bytes | str | None = None
+    params: bytes | str | None = None
+    output: bytes | str | None = None
+    notes: bytes | str | None = None
 
 
 COLUMNS = (
@@ -72,7 +72,7 @@ class Entry(NamedTuple):
 
     seq: int
     instance: int
-    body: bytes
+    body: bytes | str
 
 
 class Slice(NamedTuple):
@@ -95,10 +95,8 @@ class Batch:
 
     creates: list[Row] = field(default_factory=list[Row])
     """Instances to insert; one whose id is in use is left out, with its journal, and named in the answer."""
-    changes: dict[tuple[str, ...], list[tuple[Any, ...]]] = field(
-        default_factory=dict[tuple[str, ...], list[tuple[Any, ...]]]
-    )
-    """By the columns that change: their new values, then the seq of the instance."""
+    changes: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]])
+    """By the seq of the instance: the columns that change, with their last values."""
     journal: dict[int, list[bytes]] = field(default_factory=dict[int, list[bytes]])
     """By instance: its new records."""
     removals: list[int] = field(default_factory=list[int])

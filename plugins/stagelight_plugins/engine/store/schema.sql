@@ -34,10 +34,10 @@ CREATE TABLE IF NOT EXISTS instances (
   ended INTEGER NOT NULL DEFAULT 0,
   retention INTEGER NOT NULL,
   parent INTEGER NOT NULL DEFAULT 0,
-  origin BLOB,                   -- the trigger, JSON; NULL for an ordinary one
-  params BLOB,
-  output BLOB,
-  notes BLOB                     -- error, rollback, difference: JSON
+  origin TEXT,                   -- the trigger, JSON; NULL for an ordinary one
+  params TEXT,
+  output TEXT,
+  notes TEXT                     -- error, rollback, difference: JSON
 );
 CREATE UNIQUE INDEX IF NOT EXISTS instances_id ON instances (workflow, id);
 CREATE INDEX IF NOT EXISTS instances_status ON instances (workflow, status, seq);
@@ -47,6 +47,6 @@ CREATE INDEX IF NOT EXISTS instances_alarm ON instances (alarm) WHERE alarm IS N
 CREATE TABLE IF NOT EXISTS journal (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- the cursor of those who publish, and of subscriptions
   instance INTEGER NOT NULL,
-  body BLOB NOT NULL                      -- the records of one transaction, a JSON list
+  body TEXT NOT NULL                      -- the records of one transaction, a JSON list
 );
 CREATE INDEX IF NOT EXISTS journal_instance ON journal (instance, seq);

@@ -12,11 +12,13 @@ import threading
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from stagelight_plugins.engine.errors import StoreDamaged, StoreInUse, StoreUnavailable
 from stagelight_plugins.engine.store import COLUMNS, Batch, Entry, Row, Slice, VersionRow, WorkflowRow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 WAL_PAGES: Final = 8_000
@@ -25,7 +27,8 @@ CACHE_KIB: Final = 65_536
 
 _ALL: Final = ", ".join(COLUMNS)
 _SHORT: Final = ", ".join("NULL" if name in {"params", "output"} else name for name in COLUMNS)
-_INSERT: Final = f"INSERT OR IGNORE INTO instances ({_ALL}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
+_VALUES: Final = ", ".join(f"value ->> {place}" for place in range(len(COLUMNS)))
+_INSERT: Final = f"INSERT OR IGNORE INTO instances ({_ALL}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608 - names of ours
 
 
 class SqliteStore:
@@ -82,21 +85,22 @@ class SqliteStore:
         return refused
 
     def _write(self, batch: Batch) -> list[int]:
+        """Run few statements, each over all rows: SQLite takes them apart itself, and the loop has the interpreter meanwhile."""
         db = self._writer
         self._write_registry(batch)
         refused = self._insert(batch.creates)
-        for columns, rows in batch.changes.items():
-            assignments = ", ".join(f"{column} = ?" for column in columns)
-            db.executemany(f"UPDATE instances SET {assignments} WHERE seq = ?", rows)  # noqa: S608 - names of ours
-        left_out = set(refused)
-        db.executemany(
-            "INSERT INTO journal (instance, body) VALUES (?, ?)",
-            [
-                (seq, b"[" + b",".join(records) + b"]")
-                for seq, records in batch.journal.items()
-                if seq not in left_out
-            ],
-        )
+        for columns, rows in _by_columns(batch.changes).items():
+            values = ", ".join(f"{name} = value ->> {place}" for place, name in enumerate(columns))
+            sql = f"UPDATE instances SET {values} FROM json_each(?) WHERE seq = CAST(key AS INTEGER)"  # noqa: S608 - names of ours
+            db.execute(sql, (_json(rows),))
+        for seq in refused:
+            batch.journal.pop(seq, None)
+        if batch.journal:
+            journal = b",".join(b'"%d":[%s]' % (seq, b",".join(body)) for seq, body in batch.journal.items())
+            db.execute(
+                "INSERT INTO journal (instance, body) SELECT CAST(key AS INTEGER), value FROM json_each(?)",
+                (f"{{{journal.decode()}}}",),
+            )
         if batch.removals:
             gone = [(seq,) for seq in batch.removals]
             db.executemany("DELETE FROM journal WHERE instance = ?", gone)
@@ -107,8 +111,8 @@ class SqliteStore:
         """Insert rows; return the seqs of those whose id was in use."""
         if not rows:
             return []
-        values = [tuple(getattr(row, name) for name in COLUMNS) for row in rows]
-        if self._writer.executemany(_INSERT, values).rowcount == len(rows):
+        values = {str(row.seq): [_text(getattr(row, name)) for name in COLUMNS] for row in rows}
+        if self._writer.execute(_INSERT, (_json(values),)).rowcount == len(rows):
             return []
         there = self._writer.execute(
             "SELECT seq FROM instances WHERE seq >= ?", (min(row.seq for row in rows),)
@@ -279,3 +283,19 @@ STATUSES: Final = (
 
 def _made(values: Sequence[Any]) -> Row:
     return Row(**dict(zip(COLUMNS, values, strict=True)))
+
+
+def _by_columns(changes: Mapping[int, Mapping[str, Any]]) -> dict[tuple[str, ...], dict[str, list[Any]]]:
+    """Return rows of new values, together where the same columns change."""
+    found: dict[tuple[str, ...], dict[str, list[Any]]] = {}
+    for seq, columns in changes.items():
+        found.setdefault(tuple(columns), {})[str(seq)] = [_text(value) for value in columns.values()]
+    return found
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _json(rows: Mapping[str, Sequence[Any]]) -> str:
+    return orjson.dumps(rows).decode()
