@@ -21,7 +21,10 @@ _ADDRESS: Final = "host: 127.0.0.1\n      port: 8123"
 
 def grafana_files() -> dict[str, str]:
     """Return the text of each file by its path, `dashboards/….json` or `provisioning/…/….yaml`."""
-    return {path: found.read_text(encoding="utf-8") for path, found in sorted(_walk(files("stagelight_dashboards.grafana"), ""))}
+    return {
+        path: found.read_text(encoding="utf-8")
+        for path, found in sorted(_walk(files("stagelight_dashboards.grafana"), ""))
+    }
 
 
 def export(target: Path, *, host: str = "127.0.0.1", port: int = 8123) -> list[Path]:
