@@ -39,12 +39,13 @@ from stagelight_collector.pipeline import Pipeline, decode
 from stagelight_collector.retention import Keeper
 from stagelight_collector.rooms.hub import Hub
 from stagelight_collector.rooms.limits import HubLimits
+from stagelight_collector.tasks import again_and_again, task
 from stagelight_plugins import hookimpl
 from stagelight_plugins.errors import NotAccepted
 from stagelight_plugins.manager import Plugins
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from stagelight_collector.config import Settings
@@ -273,7 +274,7 @@ class Collector:
 
     async def _feed_sinks(self, stack: AsyncExitStack) -> None:
         for runner in self.pipeline.sinks:
-            await _task(stack, runner.run(), f"sink-{runner.sink.name}")
+            await task(stack, runner.run(), f"sink-{runner.sink.name}")
             stack.push_async_callback(runner.drain, SINK_SECONDS)
 
     async def _remember(self, history: History) -> None:
@@ -286,19 +287,17 @@ class Collector:
 
     async def _run_archive(self, stack: AsyncExitStack) -> None:
         archive = self.pipeline.archive
-        await _task(stack, archive.run(), "archive")
+        await task(stack, archive.run(), "archive")
         stack.push_async_callback(self._bounded, archive.drain, "handing over to history")
 
     async def _run_pipeline(self, stack: AsyncExitStack) -> None:
-        await _task(stack, self.pipeline.run(), "pipeline")
+        await task(stack, self.pipeline.run(), "pipeline")
         stack.push_async_callback(self._bounded, self.pipeline.drain, "decoding")
-        await _task(stack, self._keeper.run(), "retention")
-        await _task(stack, _again_and_again(self._tidy, FLUSH_SECONDS), "housekeeping")
-        await _task(stack, _again_and_again(self.pipeline.hub.look_after, LOOK_SECONDS), "viewers")
-        await _task(stack, _again_and_again(self.pipeline.hub.warm, FLUSH_SECONDS), "warming")
-        await _task(
-            stack, _again_and_again(self.pipeline.hub.eviction.close_idle, IDLE_SECONDS), "idle-rooms"
-        )
+        await task(stack, self._keeper.run(), "retention")
+        await task(stack, again_and_again(self._tidy, FLUSH_SECONDS), "housekeeping")
+        await task(stack, again_and_again(self.pipeline.hub.look_after, LOOK_SECONDS), "viewers")
+        await task(stack, again_and_again(self.pipeline.hub.warm, FLUSH_SECONDS), "warming")
+        await task(stack, again_and_again(self.pipeline.hub.eviction.close_idle, IDLE_SECONDS), "idle-rooms")
 
     async def _tidy(self) -> None:
         self.pipeline.hub.flush()
@@ -389,34 +388,3 @@ async def load_events(history: History, run_id: str) -> list[Event]:
         kind = EventType(f"run_{record.status}")
         events.append(Event(type=kind, run_id=run_id, time=record.ended, error=record.error))
     return events
-
-
-async def _task(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
-    task = asyncio.create_task(work, name=name)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.wait([task], timeout=LEAST_SECONDS)
-
-    def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.critical(
-                "%s has ended: restart the collector; nothing accepted is lost", name, exc_info=error
-            )
-
-    task.add_done_callback(ended)
-
-    stack.push_async_callback(end)
-
-
-async def _again_and_again(work: Callable[[], Awaitable[None]], pause: float) -> None:
-    """Do something for ever; a failure is logged, and the pause after it grows to half a minute."""
-    failures = 0
-    while True:
-        await asyncio.sleep(min(30.0, pause * 2**failures))
-        try:
-            await work()
-            failures = 0
-        except Exception:  # noqa: BLE001 - what fails once must not end it
-            failures += 1
-            _log.exception("housekeeping failed; it goes on")

@@ -33,8 +33,9 @@ from stagelight_collector.cli.tables import print_table
 @url_option
 @json_option
 def sql(query: str, parameters: tuple[str, ...], rows: int, seconds: float, url: str, as_json: bool) -> None:
-    """Ask history in SQL; one statement that only reads. `-` reads it from standard input.
+    """Ask history in SQL.
 
+    One statement that only reads; `-` reads it from standard input.
     `SHOW TABLES` and `DESCRIBE stagelight_runs` say what there is.
     """
     body = {
