@@ -165,3 +165,11 @@ async def test_spans_of_too_many_days_are_refused_for_good_and_not_for_now(histo
     with pytest.raises(HistoryError) as caught:
         await history.insert(Batch(seq=1, traces=_left_to_the_engine(_request(spans))), "")
     assert not caught.value.retryable
+
+
+async def test_attributes_are_sorted_by_key(history: History, ask: Ask) -> None:
+    span = _one()
+    for key in "bca":
+        span.attributes.add(key=key).value.string_value = key
+    await history.insert(Batch(seq=1, traces=_left_to_the_engine(_request([span]))), "")
+    assert ask("SELECT mapKeys(SpanAttributes) FROM otel_traces") == [(["a", "b", "c"],)]
