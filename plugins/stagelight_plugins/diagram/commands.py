@@ -30,7 +30,7 @@ class _Default(click.Group):
 
 @click.group(cls=_Default, epilog="Example: stagelight diagram --format mermaid app.py")
 def diagram() -> None:
-    """Draw workflows from their code, without running it."""
+    """Draw workflows from code, without running it."""
 
 
 @diagram.command("draw", epilog="Example: stagelight diagram draw --format json worker.ts")
