@@ -136,8 +136,7 @@ class Routes:
                 return await self._update_stage(request, workflow_id)
             case "PUT", _, "complete":
                 body = await _body(request, _COMPLETION)
-                workflow, events = self.monitor.complete(workflow_id, body.error)
-                return await self._changed(workflow, events)
+                return await self._complete(workflow_id, body.error)
             case "GET", "", "":
                 return _json([workflow.to_json() for workflow in self.monitor.all()])
             case "GET", _, "" | "status":
@@ -157,6 +156,14 @@ class Routes:
         body = await _body(request, _STAGE_UPDATE)
         workflow, stage, events = self.monitor.update_stage(workflow_id, body.stageId, body.updates)
         return await self._changed(workflow, events, stage)
+
+    async def _complete(self, workflow_id: str, error: str | None) -> web.StreamResponse:
+        answer = await self._changed(*self.monitor.complete(workflow_id, error))
+        if error:
+            told = {"workflowId": workflow_id, "error": {"message": error}}
+            self.rooms.tell(workflow_id, "workflow_error", **told)
+            self.rooms.tell_watchers("workflow_error", **told)
+        return answer
 
     async def _changed(
         self, workflow: Workflow, events: list[Event], stage: Stage | None = None

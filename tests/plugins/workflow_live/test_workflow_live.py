@@ -179,6 +179,23 @@ async def test_a_room_hears_of_its_workflow_and_of_no_other(client: Client) -> N
     assert all(isinstance(told["timestamp"], int) for told in (connected, joined, updated, last))
 
 
+async def test_a_room_hears_what_went_wrong(client: Client) -> None:
+    mine = await client.create("load")
+    async with client.listen(mine["id"]) as room, client.listen("made-up-by-the-page") as page:
+        for socket in (room, page):
+            assert (await socket.receive_json())["type"] == "connected"
+        await client.ask("PUT", f"/workflow/{mine['id']}/complete", {"error": "Stage failed"})
+        for socket in (room, page):
+            assert (await socket.receive_json())["workflow"]["status"] == "failed"
+            told = await socket.receive_json()
+            assert isinstance(told.pop("timestamp"), int)
+            assert told == {
+                "type": "workflow_error",
+                "workflowId": mine["id"],
+                "error": {"message": "Stage failed"},
+            }
+
+
 async def test_a_room_of_no_workflow_hears_of_all(client: Client) -> None:
     async with client.listen("made-up-by-the-page") as room:
         await room.receive_json()
