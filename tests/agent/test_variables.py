@@ -223,7 +223,11 @@ def test_bodies_are_compressed_as_asked_and_a_signal_s_own_wins(
         (f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION", how) for signal, how in zip(SIGNALS, methods, strict=True)
     ]
     to(**dict(own if len(set(methods)) > 1 else own[:1]))
-    inflate = {"gzip": gzip.decompress, "deflate": zlib.decompress, "none": bytes}
+    inflate: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.decompress,
+        "deflate": zlib.decompress,
+        "none": bytes,
+    }
     for path, method in zip(PATHS.values(), methods[1:], strict=True):
         request = next(request for request in sink.requests if request.path == path)
         assert request.headers.get("Content-Encoding", "none") == method
