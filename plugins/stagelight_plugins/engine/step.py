@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from stagelight_plugins.engine.contract import APPROVAL
 from stagelight_plugins.engine.durations import DAY, MAX_SLEEP, Duration, at, milliseconds, moment
@@ -233,8 +233,9 @@ class Step:
             WaitTimedOut: Nobody said anything in time.
         """
         event = await self.wait_for_event(name, event_type=event_type, timeout=timeout)
-        payload = cast("dict[str, Any] | None", event.payload if isinstance(event.payload, dict) else None)
-        told = {"approved": bool(event.payload)} if payload is None else payload
+        told: dict[str, Any] = (
+            event.payload if event.payload.__class__ is dict else {"approved": bool(event.payload)}
+        )
         if not told.get("approved"):
             raise Rejected(name, 1, str(told.get("reason") or ""))
         return told.get("metadata")

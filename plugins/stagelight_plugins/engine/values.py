@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -55,7 +55,7 @@ def _culprit(value: Any, path: str, depth: int) -> tuple[str, str] | None:
 
 def _culprits(value: Any, path: str, depth: int) -> Iterator[tuple[str, str] | None]:
     if isinstance(value, dict):
-        members = cast("dict[Any, Any]", value)
+        members: dict[Any, Any] = value  # pyright: ignore[reportUnknownVariableType] - anything is what is looked at
         yield from (_of_item(key, item, path, depth) for key, item in members.items())
     else:
         yield from (_culprit(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value))
