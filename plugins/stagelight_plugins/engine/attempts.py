@@ -196,7 +196,8 @@ class Attempts:
         """Ask the function how long to wait; one that does not know makes the step wait a second."""
         try:
             given = (self._context(), raised or TimeoutError(error["message"]))
-            answer: Any = retries.delay(*given)  # type: ignore[operator]  # pyright: ignore[reportCallIssue] - a function, asked before
+            function: Any = retries.delay
+            answer: Any = function(*given)
             wait = milliseconds(await answer if inspect.isawaitable(answer) else answer)
         except Exception as bad:  # noqa: BLE001 - a user's function
             error = {

@@ -503,7 +503,7 @@ class ControlPlane(Protocol):
         """Give a step this output without running it.
 
         One that failed (the instance goes on from there), one that runs, sleeps or waits now, or, by its name, one
-        that has not begun.
+        that has not begun. For a wait, the output is the payload of the event.
 
         Raises:
             WrongState: The step has completed, or the instance is complete or terminated.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -45,19 +46,16 @@ class Cursor:
         Raises:
             Invalid: It is none of ours, or another workflow's.
         """
+        refusal = Invalid("the cursor is none of this list; begin again without one")
         try:
-            parts = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            parts: list[Any] = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             name, status, created_from, created_to, direction, place, back = parts
-            numbers = all(isinstance(number, int) for number in (created_from, created_to, place, back))
+            known = set(status) <= set(STATUSES)
         except (ValueError, TypeError, binascii.Error):
-            numbers, name, status, direction = False, "", [], ""
-        if (
-            not numbers
-            or name != workflow
-            or direction not in {"asc", "desc"}
-            or not set(status) <= set(STATUSES)
-        ):
-            raise Invalid("the cursor is none of this list; begin again without one")
+            raise refusal from None
+        numbers = all(isinstance(number, int) for number in (created_from, created_to, place, back))
+        if not (known and numbers) or name != workflow or direction not in {"asc", "desc"}:
+            raise refusal
         return cls(
             workflow=name,
             status=tuple(status),

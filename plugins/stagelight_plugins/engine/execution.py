@@ -293,6 +293,8 @@ class Execution:
 
 def _result(step: StepMemory) -> Any:
     output = fresh(step.output)
-    if step.key.type != "wait_for_event" or step.state == "skipped":
+    if step.key.type != "wait_for_event":
         return output
+    if step.state == "skipped":
+        return ReceivedEvent(type=step.event_type, payload=output, timestamp=at(step.ended))
     return ReceivedEvent(type=output["type"], payload=output["payload"], timestamp=at(output["timestamp"]))

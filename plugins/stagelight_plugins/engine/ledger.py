@@ -133,6 +133,10 @@ class Ledger:
         """Write no more; call it after `drain`."""
         self._closed = True
 
+    def abandon(self) -> None:
+        """Forget what is not on disk yet, as the end of the process would; nobody was told that it is."""
+        self._closed, self._busy, self._tick = True, False, _Tick()
+
     # --- commits --------------------------------------------------------------------------------------------------
 
     def _more(self) -> None:

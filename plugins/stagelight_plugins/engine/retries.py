@@ -31,7 +31,7 @@ class Retries:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        limit: object = self.limit
+        limit: Any = self.limit
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
             raise Invalid(f"a retry limit of {self.limit!r} is not allowed; write a whole number from 0")
         if self.backoff not in get_args(Backoff):

@@ -75,7 +75,7 @@ class Rollback:
             for asked in self.asked
             if asked.call is not None and asked.call.undo is not None and asked.key in memory.steps
         ]
-        found = [(step, call) for step, call in found if not step.rollback or step.rollback == "running"]
+        found = [(step, call) for step, call in found if step.attempts and step.rollback in {"", "running"}]
         return sorted(found, key=lambda pair: pair[0].place, reverse=True)
 
     async def _undo(self, step: StepMemory, call: Call) -> dict[str, Any] | None:
@@ -124,7 +124,7 @@ class Rollback:
             work = asyncio.ensure_future(undo(*arguments))
         else:
             work = house.in_thread(lambda: undo(*arguments))
-        timer = house.timers.after(call.undo_config.timeout / 1_000, work.cancel)
+        timer = house.timers.after(call.undo_config.timeout / 1_000, lambda: _cancel(work))
         try:
             answer = await work
             if inspect.isawaitable(answer):
@@ -137,3 +137,7 @@ class Rollback:
             ) from None
         finally:
             timer.cancel()
+
+
+def _cancel(work: asyncio.Future[Any]) -> None:
+    work.cancel()

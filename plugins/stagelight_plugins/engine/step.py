@@ -163,7 +163,11 @@ class Step:
             Invalid: At once: an argument is wrong.
         """
         if function is None:
-            return lambda chosen: Prepared(self, name, chosen, options, depends, concurrent)  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType] - the overloads say it
+
+            def decorator(chosen: Callable[..., Any]) -> Prepared[Any]:
+                return Prepared(self, name, chosen, options, depends, concurrent)
+
+            return decorator
         if not callable(function):
             raise TypeError(
                 f"step {name!r} needs a function, not {type(function).__name__}; leave out the brackets of a call"
@@ -173,7 +177,10 @@ class Step:
 
     def with_rollback(self, name: str, **options: Any) -> Callable[[Callable[..., Any]], Prepared[Any]]:
         """Make a function a step whose rollback handler is given by `@that_step.undo`; a decorator like `do`."""
-        decorator: Callable[[Callable[..., Any]], Prepared[Any]] = self.do(name, **options)
+
+        def decorator(chosen: Callable[..., Any]) -> Prepared[Any]:
+            return Prepared(self, name, chosen, options)
+
         return decorator
 
     async def rollback_all(self, *, continue_on_error: bool = False) -> None:
@@ -226,10 +233,12 @@ class Step:
             WaitTimedOut: Nobody said anything in time.
         """
         event = await self.wait_for_event(name, event_type=event_type, timeout=timeout)
-        payload: Any = event.payload if isinstance(event.payload, dict) else {"approved": bool(event.payload)}
-        if not payload.get("approved"):
-            raise Rejected(name, 1, str(payload.get("reason") or ""))
-        return payload.get("metadata")
+        told: dict[str, Any] = (
+            event.payload if event.payload.__class__ is dict else {"approved": bool(event.payload)}
+        )
+        if not told.get("approved"):
+            raise Rejected(name, 1, str(told.get("reason") or ""))
+        return told.get("metadata")
 
     def child(
         self,

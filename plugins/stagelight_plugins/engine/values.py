@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from stagelight_plugins.engine.errors import BadValue, TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REDACTED: Final = "[REDACTED]"
 _DEPTH: Final = 100
@@ -39,11 +42,8 @@ def _culprit(value: Any, path: str, depth: int) -> tuple[str, str] | None:
     """Return the place and the type of the first thing that is not JSON."""
     if depth > _DEPTH:
         return path[:200], "something nested too deep, or inside itself"
-    if isinstance(value, dict):
-        return next(filter(None, (_of_item(k, v, path, depth) for k, v in value.items())), None)
-    if isinstance(value, list | tuple):
-        found = (_culprit(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value))
-        return next(filter(None, found), None)
+    if isinstance(value, dict | list | tuple):
+        return next(filter(None, _culprits(value, path, depth)), None)
     if value is None or isinstance(value, str | bool):
         return None
     if isinstance(value, float):
@@ -51,6 +51,14 @@ def _culprit(value: Any, path: str, depth: int) -> tuple[str, str] | None:
     if isinstance(value, int):
         return None if -(2**63) <= value < 2**64 else (path, "int beyond 64 bits")
     return path, type(value).__name__
+
+
+def _culprits(value: Any, path: str, depth: int) -> Iterator[tuple[str, str] | None]:
+    if isinstance(value, dict):
+        members: dict[Any, Any] = value  # pyright: ignore[reportUnknownVariableType] - anything is what is looked at
+        yield from (_of_item(key, item, path, depth) for key, item in members.items())
+    else:
+        yield from (_culprit(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value))
 
 
 def _of_item(key: Any, value: Any, path: str, depth: int) -> tuple[str, str] | None:

@@ -20,6 +20,7 @@ from stagelight_plugins.engine import (
     WorkflowEntrypoint,
     WorkflowEvent,
 )
+from stagelight_plugins.engine.contract import EventName
 from stagelight_plugins.engine.errors import BadDuration, BadName
 
 if TYPE_CHECKING:
@@ -104,8 +105,11 @@ async def test_a_non_retryable_error_ends_retries_and_a_try_can_go_on(bench: Ben
 
         try:
             await step.do("fails", fails)
-        except StepFailed:
-            return await step.do("after", lambda: error.type)
+        except StepFailed as error:
+            kind = error.type
+        else:
+            kind = "none"
+        return await step.do("after", lambda: kind)
 
     await bench.open(flow(body))
     info = await bench.run(flow(body))
@@ -232,17 +236,17 @@ async def test_a_waiter_that_timed_out_does_not_eat_the_next_event(bench: Bench)
             await step.wait_for_event("first", event_type="go", timeout=20)
         except WaitTimedOut as error:
             missed = error.event_type
+        else:
+            missed = "nothing"
         got = await step.wait_for_event("second", event_type="go", timeout="1 minute")
         return [missed, got.payload]
 
     plane = await bench.open(flow(body))
     made = await plane.create("Flow")
 
-    async def second_waits() -> None:
-        while not any(step.name == "second" for step in await plane.steps("Flow", made.id)):
-            await asyncio.sleep(0.002)
-
-    await asyncio.wait_for(second_waits(), 10)
+    async for event in plane.subscribe("Flow", made.id, types=[EventName.WAIT_STARTED]):
+        if event.step == "second":
+            break
     await plane.send_event("Flow", made.id, "go", "late")
 
     assert (await bench.until("Flow", made.id)).output == ["go", "late"]
@@ -377,7 +381,7 @@ async def test_names_with_control_characters_are_refused(bench: Bench) -> None:
 
 async def test_a_step_that_nobody_awaits_is_still_run_and_its_error_is_not_lost(bench: Bench) -> None:
     async def body(_: Any, step: Step) -> Any:
-        step.do("lonely", lambda: 1 / 0, retries=0)
+        _unseen = step.do("lonely", lambda: 1 / 0, retries=0)
         return "fine"
 
     await bench.open(flow(body))

@@ -64,7 +64,9 @@ class SqliteStore:
         self._writer.execute("PRAGMA journal_mode = WAL")
         self._writer.execute("PRAGMA synchronous = FULL")
         self._writer.execute("PRAGMA wal_autocheckpoint = 0")
-        self._writer.executescript(files(__package__).joinpath("schema.sql").read_text())
+        self._writer.executescript(
+            files("stagelight_plugins.engine.store").joinpath("schema.sql").read_text()
+        )
 
     # --- write ----------------------------------------------------------------------------------------------------
 
