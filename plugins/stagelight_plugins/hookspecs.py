@@ -159,7 +159,10 @@ class Hooks:
 
     @hookspec
     def register_commands(self, cli: click.Group) -> None:
-        """Called when the command line is built. Add commands with `cli.add_command`; do no other work."""
+        """Called when the command line is built. Add commands with `cli.add_command`; do no other work.
+
+        In a command, `click.get_current_context().obj["collector_url"]()` is where the configured collector listens.
+        """
         raise NotImplementedError
 
     @hookspec

@@ -10,6 +10,7 @@ import click
 
 from stagelight_collector import config
 from stagelight_collector.cli import usage
+from stagelight_collector.cli.client import configured_url
 from stagelight_collector.cli.commands import CORE
 from stagelight_plugins.errors import PluginError
 from stagelight_plugins.manager import Plugins
@@ -34,8 +35,11 @@ class _Group(click.Group):
 
 def build(plugins: Plugins) -> click.Group:
     """Return the command line with the commands of all plugins."""
+    shared = {"collector_url": configured_url}
 
-    @click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.group(
+        cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "obj": shared}
+    )
     @click.version_option(importlib.metadata.version("stagelight"), package_name="stagelight")
     def cli() -> None:
         """See every stage of every workflow, live."""

@@ -29,6 +29,8 @@ from stagelight_plugins.engine.errors import (
 from stagelight_plugins.engine.plugin import plugin
 from stagelight_plugins.engine.retries import Retries
 
+register_routes = plugin.register_routes
+register_commands = plugin.register_commands
 startup = plugin.startup
 shutdown = plugin.shutdown
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins import hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import click
+    from aiohttp import web
+
     from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.publishing import Publisher
     from stagelight_plugins.hookspecs import Collector
@@ -26,8 +32,23 @@ class EnginePlugin:
         return parts[0] if parts else None
 
     @hookimpl
+    def register_routes(self, collector: Collector) -> Sequence[web.AbstractRouteDef]:
+        """Return the routes of the public Workflows API."""
+        from stagelight_plugins.engine.doors.rest import Rest  # noqa: PLC0415 - listing plugins must not load aiohttp
+
+        return Rest(partial(self.control_plane, collector)).routes()
+
+    @hookimpl
+    def register_commands(self, cli: click.Group) -> None:
+        """Add `stagelight workflows` and `stagelight instances`."""
+        from stagelight_plugins.engine.doors.commands import instances, workflows  # noqa: PLC0415 - only the command line has click
+
+        cli.add_command(workflows)
+        cli.add_command(instances)
+
+    @hookimpl
     async def startup(self, collector: Collector) -> None:
-        """Open the engine."""
+        """Open the engine, with the workflows that the setting `workflows` names."""
         from stagelight_plugins.engine.control_plane import open_control_plane  # noqa: PLC0415 - listing plugins must not load SQLite and its friends
         from stagelight_plugins.engine.publishing import Publisher  # noqa: PLC0415
 
@@ -35,6 +56,7 @@ class EnginePlugin:
         publisher = Publisher(plane.house, collector.publish)
         self._parts[id(collector)] = (plane, publisher)
         await publisher.start()
+        await _register(plane, collector.plugin_config(NAME))
 
     @hookimpl
     async def shutdown(self, collector: Collector) -> None:
@@ -44,6 +66,17 @@ class EnginePlugin:
             plane, publisher = parts
             await publisher.stop()
             await plane.close()
+
+
+async def _register(plane: LocalControlPlane, settings: Mapping[str, Any]) -> None:
+    from stagelight_plugins.engine.errors import EngineError  # noqa: PLC0415
+    from stagelight_plugins.engine.loading import WorkflowsUnusable, load, sources_of  # noqa: PLC0415
+
+    sources = sources_of(settings.get("workflows", []))
+    try:
+        await plane.register(*load(sources))
+    except EngineError as error:
+        raise WorkflowsUnusable(", ".join(sources), str(error)) from error
 
 
 plugin: Final = EnginePlugin()

@@ -1,0 +1,321 @@
+"""`stagelight workflows` and `stagelight instances`: the engine of the running collector, from a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stagelight_plugins.engine.contract import Status
+from stagelight_plugins.engine.doors.client import Client, Failed, json_option, url_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_CONTROL: Final = dict.fromkeys([*range(32), *range(127, 160)], "�")
+_STATUSES: Final = [str(status) for status in Status if status is not Status.UNKNOWN]
+
+workflow_argument = click.argument("workflow")
+instance_argument = click.argument("instance")
+
+
+@click.group(epilog='Example: stagelight workflows trigger Onboarding \'{"name": "Ada"}\'')
+def workflows() -> None:
+    """List, describe and trigger workflows."""
+
+
+@click.group(epilog="Example: stagelight instances describe Onboarding latest")
+def instances() -> None:
+    """List, describe and steer workflow instances."""
+
+
+# --- workflows ----------------------------------------------------------------------------------------------------
+
+
+@workflows.command("list", epilog="Example: stagelight workflows list --json | jq '.[].name'")
+@url_option
+@json_option
+def list_workflows(url: str, as_json: bool) -> None:
+    """List workflows with their instances by status."""
+    found = list(Client(url).pages(most=10_000))
+    if as_json:
+        return _print(found)
+    if not found:
+        click.echo("No workflows yet. Load some with: stagelight up --workflows flows.py", err=True)
+        return None
+    rows = [(one["name"], one["class_name"], _counts(one), _time(one["modified_on"])) for one in found]
+    return _table(("Workflow", "Class", "Instances", "Modified"), rows)
+
+
+@workflows.command("describe", epilog="Example: stagelight workflows describe Onboarding")
+@workflow_argument
+@url_option
+@json_option
+def describe_workflow(workflow: str, url: str, as_json: bool) -> None:
+    """Describe a workflow."""
+    found = Client(url).ask("GET", workflow)
+    if as_json:
+        return _print(found)
+    crons = ", ".join(f"{one['cron']} (next {_time(one['next_instance'])})" for one in found["schedules"])
+    return _facts(
+        ("Workflow", found["name"]),
+        ("Class", found["class_name"]),
+        ("Version", found["version_id"]),
+        ("Created", _time(found["created_on"])),
+        ("Modified", _time(found["modified_on"])),
+        ("Triggered", _time(found["triggered_on"])),
+        ("Schedules", crons),
+        ("Instances", _counts(found)),
+    )
+
+
+@workflows.command("trigger", epilog='Example: stagelight workflows trigger Onboarding \'{"name": "Ada"}\'')
+@workflow_argument
+@click.argument("params", required=False)
+@click.option("--id", "instance_id", help="The instance's id; a UUID by default.")
+@url_option
+@json_option
+def trigger(workflow: str, params: str | None, instance_id: str | None, url: str, as_json: bool) -> None:
+    """Start an instance; PARAMS is JSON."""
+    body = {"params": _json("PARAMS", params), "instance_id": instance_id}
+    found = Client(url).ask("POST", workflow, "instances", body=body)
+    if as_json:
+        return _print(found)
+    return click.echo(f"Started {found['id']}; it is {found['status']}.")
+
+
+# --- instances ----------------------------------------------------------------------------------------------------
+
+
+@instances.command("list", epilog="Example: stagelight instances list Onboarding --status errored")
+@workflow_argument
+@click.option("--status", type=click.Choice(_STATUSES), help="Only this status.")
+@click.option("--oldest-first", is_flag=True, help="The oldest first, not the newest.")
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@url_option
+@json_option
+def list_instances(
+    workflow: str, status: str | None, oldest_first: bool, limit: int, url: str, as_json: bool
+) -> None:
+    """List a workflow's instances."""
+    direction = "asc" if oldest_first else "desc"
+    found = list(Client(url).pages(workflow, "instances", most=limit, status=status, direction=direction))
+    if as_json:
+        return _print(found)
+    if not found:
+        click.echo(f"No instances. Start one with: stagelight workflows trigger {workflow}", err=True)
+        return None
+    rows = [
+        (one["status"], one["id"], _time(one["created_on"]), _time(one["ended_on"]), one["trigger_source"])
+        for one in found
+    ]
+    return _table(("Status", "Instance", "Created", "Ended", "Trigger"), rows)
+
+
+@instances.command("describe", epilog="Example: stagelight instances describe Onboarding latest --json")
+@workflow_argument
+@instance_argument
+@url_option
+@json_option
+def describe_instance(workflow: str, instance: str, url: str, as_json: bool) -> None:
+    """Describe an instance with its steps."""
+    found: dict[str, Any] = Client(url).ask("GET", workflow, "instances", instance)
+    if as_json:
+        return _print(found)
+    difference: dict[str, str] = found.get("difference", {})
+    _facts(
+        ("Instance", found["id"]),
+        ("Status", found["status"]),
+        ("Trigger", found["trigger"]["source"]),
+        ("Queued", _time(found["queued"])),
+        ("Started", _time(found["start"])),
+        ("Ended", _time(found["end"])),
+        ("Params", _text(found["params"])),
+        ("Output", _text(found["output"])),
+        ("Error", _error(found["error"])),
+        ("Paused", difference.get("reason", "")),
+    )
+    rows = [_step(step) for step in found["steps"] if "name" in step]
+    if rows:
+        click.echo()
+        _table(("Step", "Type", "State", "Attempts", "Output"), rows)
+    return None
+
+
+def _changing(status: str, example: str, summary: str) -> None:
+    """Add a command that changes the status of an instance."""
+
+    @instances.command(status, help=summary, epilog=f"Example: stagelight instances {status} {example}")
+    @workflow_argument
+    @instance_argument
+    @url_option
+    @json_option
+    def change(workflow: str, instance: str, url: str, as_json: bool) -> None:
+        _change(url, workflow, instance, {"status": status}, as_json=as_json)
+
+    del change
+
+
+_changing("pause", "Onboarding latest", "Pause an instance after its running steps.")
+_changing("resume", "Onboarding latest", "Resume a paused instance.")
+
+
+@instances.command("restart", epilog="Example: stagelight instances restart Onboarding latest --from charge")
+@workflow_argument
+@instance_argument
+@click.option("--from", "step", metavar="STEP", help="Keep what was done before this step.")
+@click.option("--count", type=click.IntRange(1), default=1, help="Which step of that name.")
+@click.option("--type", "kind", type=click.Choice(["do", "sleep", "waitForEvent"]), default="do")
+@url_option
+@json_option
+def restart(
+    workflow: str, instance: str, step: str | None, count: int, kind: str, url: str, as_json: bool
+) -> None:
+    """Restart an instance, or go on from a step."""
+    body: dict[str, Any] = {"status": "restart"}
+    if step is not None:
+        body["from"] = {"name": step, "count": count, "type": kind}
+    _change(url, workflow, instance, body, as_json=as_json)
+
+
+@instances.command("terminate", epilog="Example: stagelight instances terminate Onboarding latest --rollback")
+@workflow_argument
+@instance_argument
+@click.option("--rollback", is_flag=True, help="Undo what has rollback handlers first.")
+@url_option
+@json_option
+def terminate(workflow: str, instance: str, rollback: bool, url: str, as_json: bool) -> None:
+    """End an instance."""
+    _change(url, workflow, instance, {"status": "terminate", "rollback": rollback}, as_json=as_json)
+
+
+@instances.command(
+    "send-event",
+    epilog="Example: stagelight instances send-event Onboarding latest approval '{\"approved\": true}'",
+)
+@workflow_argument
+@instance_argument
+@click.argument("event_type")
+@click.argument("payload", required=False)
+@url_option
+@json_option
+def send_event(
+    workflow: str, instance: str, event_type: str, payload: str | None, url: str, as_json: bool
+) -> None:
+    """Send an event; PAYLOAD is JSON."""
+    body = _json("PAYLOAD", payload)
+    found = Client(url).ask("POST", workflow, "instances", instance, "events", event_type, body=body)
+    if as_json:
+        return _print(found)
+    return click.echo(f"Sent {event_type} to {found['instanceId']}.")
+
+
+@instances.command(
+    "skip", epilog="Example: stagelight instances skip Onboarding latest charge '{\"paid\": 0}'"
+)
+@workflow_argument
+@instance_argument
+@click.argument("step")
+@click.argument("output", required=False)
+@click.option("--count", type=click.IntRange(1), default=1, help="Which step of that name.")
+@url_option
+@json_option
+def skip(
+    workflow: str, instance: str, step: str, output: str | None, count: int, url: str, as_json: bool
+) -> None:
+    """Give a step this OUTPUT, which is JSON."""
+    body = {"step": step, "count": count, "output": _json("OUTPUT", output)}
+    found = Client(url).ask("POST", workflow, "instances", instance, "skip", body=body)
+    if as_json:
+        return _print(found)
+    return click.echo(f"Skipped {step} of {found['id']}; the instance is {found['status']}.")
+
+
+@instances.command("delete", epilog="Example: stagelight instances delete Onboarding latest")
+@workflow_argument
+@instance_argument
+@url_option
+@json_option
+def delete(workflow: str, instance: str, url: str, as_json: bool) -> None:
+    """Forget an instance; a running one is stopped."""
+    found = Client(url).ask("DELETE", workflow, "instances", instance)
+    if as_json:
+        return _print(found)
+    return click.echo(f"Deleted {found['id']}.")
+
+
+# --- what is printed ----------------------------------------------------------------------------------------------
+
+
+def _change(url: str, workflow: str, instance: str, body: dict[str, Any], *, as_json: bool) -> None:
+    found = Client(url).ask("PATCH", workflow, "instances", instance, "status", body=body)
+    if as_json:
+        return _print(found)
+    return click.echo(f"{found['id']} is {found['status']}.")
+
+
+def _json(what: str, text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Failed(f'{what} is not JSON ({error}); write it as in \'{{"name": "Ada"}}\'') from error
+
+
+def _print(value: Any) -> None:
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(*headers, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 10_000
+    console.print(table)
+
+
+def _facts(*facts: tuple[str, str]) -> None:
+    console = Console(soft_wrap=True)
+    for name, value in facts:
+        if value:
+            console.print(Text(f"{name:10}", style="bold"), _plain(value))
+
+
+def _plain(text: str) -> Text:
+    """Return text of others without what could steer a terminal."""
+    return Text(text.translate(_CONTROL))
+
+
+def _counts(workflow: dict[str, Any]) -> str:
+    return ", ".join(f"{number} {status}" for status, number in workflow["instances"].items() if number)
+
+
+def _time(text: str | None) -> str:
+    return (text or "")[:19].replace("T", " ")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _error(error: dict[str, str] | None) -> str:
+    return f"{error['name']}: {error['message']}" if error else ""
+
+
+def _step(step: dict[str, Any]) -> tuple[str, ...]:
+    attempts = step.get("attempts", ())
+    ended = step.get("finished", step.get("success") is not None)
+    failed = step.get("success") is False or step.get("error")
+    state = "failed" if failed else "done" if ended else "waiting" if "finished" in step else "running"
+    wrong = next((_error(one["error"]) for one in reversed(attempts) if one["error"]), "")
+    shown = _error(step.get("error")) or (wrong if failed else step.get("output") or "")
+    return step["name"], step["type"], state, str(len(attempts) or ""), shown

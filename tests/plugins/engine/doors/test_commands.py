@@ -1,0 +1,98 @@
+"""The commands, against a running collector."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stagelight_collector.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .conftest import Driver
+
+    Ask = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
+@pytest.fixture
+def ask(driver: Driver, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Run a command beside the collector; return its exit code, standard output and standard error."""
+
+    async def run(*arguments: str) -> tuple[int, str, str]:
+        code = await asyncio.to_thread(main, [*arguments, "--url", driver.url])
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return run
+
+
+async def test_an_instance_is_started_steered_and_deleted(ask: Ask, driver: Driver) -> None:
+    started = await ask("workflows", "trigger", "Approve", '{"a": 1}', "--id", "one")
+    await driver.until("Approve", "one", "waiting")
+    paused = await ask("instances", "pause", "Approve", "latest")
+    resumed = await ask("instances", "resume", "Approve", "one")
+    sent = await ask("instances", "send-event", "Approve", "one", "approved", '{"by": "Ada"}')
+    ended = await driver.until("Approve", "one", "complete")
+    described = await ask("instances", "describe", "Approve", "one")
+    listed = await ask("instances", "list", "Approve")
+    deleted = await ask("instances", "delete", "Approve", "one")
+    gone = await ask("instances", "describe", "Approve", "one")
+
+    assert started[0] == 0
+    assert started[1].startswith("Started one; it is ")
+    assert paused[1] == "one is paused.\n"
+    assert resumed[0] == 0
+    assert sent[1] == "Sent approved to one.\n"
+    assert ended.output == {"rows": 3, "by": "Ada"}  # type: ignore[comparison-overlap]  # more than the client's types say
+    assert 'Output     {"rows":3,"by":"Ada"}' in described[1]
+    assert "fetch-1" in described[1]
+    assert listed[1].splitlines()[1].split()[:2] == ["complete", "one"]
+    assert deleted[1] == "Deleted one.\n"
+    assert gone[0] == 2
+    assert gone[2].startswith("stagelight: workflow 'Approve' has no instance 'one'")
+
+
+async def test_listings_are_json_for_programs(ask: Ask, driver: Driver) -> None:
+    for number in range(3):
+        await driver.create("Doze", instance_id=f"d{number}")
+    workflows: Any = json.loads((await ask("workflows", "list", "--json"))[1])
+    instances: Any = json.loads(
+        (await ask("instances", "list", "Doze", "-n", "2", "--oldest-first", "--json"))[1]
+    )
+
+    assert [one["name"] for one in workflows] == ["Approve", "Doze", "Fail", "Greet"]
+    assert [one["id"] for one in instances] == ["d0", "d1"]
+    described = await ask("workflows", "describe", "Greet")
+    assert "0 9 * * 1-5 (next " in described[1]
+
+
+async def test_a_restart_from_a_step_a_skip_and_a_termination(ask: Ask, driver: Driver) -> None:
+    await driver.create("Fail", instance_id="f")
+    await driver.until("Fail", "f", "errored")
+    described = await ask("instances", "describe", "Fail", "latest")
+    restarted = await ask("instances", "restart", "Fail", "f", "--from", "charge")
+    await driver.until("Fail", "f", "errored")
+    skipped = await ask("instances", "skip", "Fail", "f", "charge", '{"paid": 0}')
+    ended = await driver.until("Fail", "f", "complete")
+    await driver.create("Doze", instance_id="d")
+    terminated = await ask("instances", "terminate", "Doze", "d")
+
+    assert "no card" in described[1]
+    assert restarted[0] == 0
+    assert skipped[1].startswith("Skipped charge of f; ")
+    assert ended.output == {"paid": 0}  # type: ignore[comparison-overlap]  # more than the client's types say
+    assert terminated[1] == "d is terminated.\n"
+
+
+async def test_what_is_wrong_is_told_in_one_line(ask: Ask) -> None:
+    code, _, wrong = await ask("workflows", "trigger", "Greet", "{nope")
+    unknown = await ask("workflows", "describe", "Nope")
+
+    assert code == 2
+    assert wrong.startswith("stagelight: PARAMS is not JSON")
+    assert len(wrong.splitlines()) == 1
+    assert unknown[2].startswith("stagelight: no workflow is named 'Nope' (there are: Approve, Doze")
