@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from stagelight_plugins.engine.execution import Asked, Execution
+    from stagelight_plugins.engine.house import Mock
     from stagelight_plugins.engine.lanes import Job
     from stagelight_plugins.engine.retries import Retries
     from stagelight_plugins.engine.step import Call
@@ -99,6 +100,10 @@ class Attempts:
         house, number = self.execution.engine.house, self._number
         self._timeout = house.timers.after(self.call.config.timeout / 1_000, lambda: self._timed_out(number))
         function, arguments = self.call.function, self.call.arguments
+        mock = house.hooks.attempt(self.asked.key)
+        if mock is not None:
+            house.loop.call_soon(self._mocked, number, mock)
+            return
         if takes_more(function, len(arguments)):
             arguments = (*arguments, self._context())
         if is_async(function):
@@ -127,6 +132,12 @@ class Attempts:
             self._task = self.execution.engine.house.loop.create_task(self._run(_awaited, (answer,), number))
         else:
             self._over(number, answer, error)
+
+    def _mocked(self, number: int, mock: Mock) -> None:
+        if mock.timeout:
+            self._timed_out(number)
+        else:
+            self._over(number, mock.result, mock.error)
 
     def _timed_out(self, number: int) -> None:
         if not self._current(number):

@@ -60,6 +60,8 @@ class Execution:
     """Whether new steps are held because somebody asked for a pause."""
     running: int = 0
     """Attempts that run."""
+    waits: bool = False
+    """Whether anything was waited for, so that the instance may have to be set aside."""
     settling: int = 0
     """Results that wait to become durable, or to be handed over."""
     _counts: dict[tuple[str, str], int] = field(default_factory=dict["tuple[str, str]", int])
@@ -176,15 +178,11 @@ class Execution:
                     "steps of one instance", limit, "do less in one instance, for example in children"
                 )
 
-        def go() -> None:
-            if not asked.future.done():
-                begin(asked)
-
         if self._unasked or self.replaying or self.paused:
-            self.held.append(go)
+            self.held.append(lambda: None if asked.future.done() else begin(asked))
             self.watch()
         else:
-            go()
+            begin(asked)
 
     def _recall(self, asked: Asked, remembered: StepMemory, begin: Callable[[Asked], None]) -> None:
         if remembered.over:
@@ -226,7 +224,8 @@ class Execution:
             else:
                 asked.future.set_exception(raised(step))
         finally:
-            self.watch()
+            if self.waits or self.held:
+                self.watch()
 
     def settle_when_durable(self, step: StepMemory) -> None:
         """Let `run` go on once the record of it is on disk."""
@@ -242,6 +241,7 @@ class Execution:
 
     def watch(self) -> None:
         """Look whether everything waits, so that the instance can be set aside."""
+        self.waits = True
         if not self._watching and not self.closed:
             self._watching = True
             self._look(self._moves, TURNS)

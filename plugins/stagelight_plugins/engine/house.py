@@ -69,8 +69,27 @@ class Workflow:
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mock:
+    """What a test wants to happen instead."""
+
+    result: Any = None
+    error: Exception | None = None
+    timeout: bool = False
+
+
 class Hooks:
     """What a test may change: nothing, unless it does."""
+
+    __slots__ = ()
+
+    def attempt(self, key: StepKey) -> Mock | None:  # noqa: ARG002 - overridden by the test kit
+        """Return what an attempt does instead of running."""
+        return None
+
+    def event(self, event_type: str) -> Mock | None:  # noqa: ARG002 - overridden by the test kit
+        """Return what a wait gets instead of an event."""
+        return None
 
     def cuts(self, engine: Engine, key: StepKey) -> bool:  # noqa: ARG002 - overridden by the test kit
         """Return whether a wait ends at once."""
@@ -183,6 +202,27 @@ class House:
         if not workflow.known:
             return 0
         return min(workflow.concurrency or self.limits.slots, self.limits.slots)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything goes on that does not wait for the clock or for an event."""
+        active = any(
+            engine.rollback is not None
+            or (engine.execution is not None and (engine.execution.running or engine.execution.settling))
+            for engine in self.engines.values()
+        )
+        queued = any(
+            chef.queued and self.limit_of(chef.workflow)
+            for group in self.chefs.values()
+            for chef in group.values()
+        )
+        alarm = self._next_alarm is not None and self._next_alarm <= self.clock.now()
+        return bool(active or queued or alarm or self._looking or self._unregistered or self._cycle)
+
+    def next_due(self) -> int | None:
+        """Return when something comes that waits for the clock, Unix milliseconds."""
+        found = [due for due in (self._next_alarm, self.timers.next_wall()) if due is not None]
+        return min(found, default=None)
 
     # --- SousChefs ------------------------------------------------------------------------------------------------
 
@@ -371,9 +411,13 @@ class House:
         self.count(workflow, None, row.status)
         engine = self.admit(Engine(self, workflow, row, Memory()))
         self._unregistered.add(row.seq)
-        self.loop.call_soon(self._register, engine)
+        self.register_later(engine)
         if not future.done():
             future.set_result(engine)
+
+    def register_later(self, engine: Engine) -> None:
+        """Tell the SousChef in the background."""
+        self.loop.call_soon(self._register, engine)
 
     def _register(self, engine: Engine) -> None:
         """Tell the SousChef; should this never happen, the alarm does it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from stagelight_plugins.engine.errors import StoreUnavailable
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.store import Row, Store
 
 BACK_OFF_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+AT_ONCE: Final = 64
+"""How many of those who wait are told before they have their turn."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +62,8 @@ class Ledger:
     _busy: bool = False
     _scheduled: bool = False
     _failures: int = 0
+    _settled: deque[Callable[[], None]] = field(default_factory=deque["Callable[[], None]"])
+    _telling: bool = False
     _idle: deque[asyncio.Future[None]] = field(default_factory=deque["asyncio.Future[None]"])
     _closed: bool = False
 
@@ -124,7 +130,7 @@ class Ledger:
 
     async def drain(self) -> None:
         """Wait until nothing waits for the disk, also what is added meanwhile."""
-        while self._busy or self._tick.size:
+        while self._busy or self._tick.size or self._settled:
             future = self.loop.create_future()
             self._idle.append(future)
             await future
@@ -136,6 +142,7 @@ class Ledger:
     def abandon(self) -> None:
         """Forget what is not on disk yet, as the end of the process would; nobody was told that it is."""
         self._closed, self._busy, self._tick = True, False, _Tick()
+        self._settled.clear()
 
     # --- commits --------------------------------------------------------------------------------------------------
 
@@ -165,24 +172,38 @@ class Ledger:
         self.problem, self._failures, self._busy = "", 0, False
         self.commits += 1
         self.transitions += tick.size
-        self._tell(tick, refused or [])
+        left_out = set(refused or ())
+        self._settled.extend(partial(outcome, seq not in left_out) for seq, outcome in tick.created.items())
+        self._settled.extend(tick.settled)
         if tick.batch.journal:
-            self.on_commit()
+            self._settled.append(self.on_commit)
+        if not self._telling:
+            self._tell()
+        self._go_on()
+
+    def _tell(self) -> None:
+        """Tell some of those who wait, then let them go on: the disk is busy with what they do while others are told."""
+        self._telling = False
+        for _ in range(min(AT_ONCE, len(self._settled))):
+            self._settled.popleft()()
+        if self._settled:
+            self._telling = True
+            self.loop.call_soon(self._tell)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._busy:
+            return
         if self._tick.size:
             if not self._scheduled:
                 self._scheduled = True
                 self.loop.call_soon(self._send)
-        else:
+        elif not self._settled:
             while self._idle:
                 waiter = self._idle.popleft()
                 if not waiter.done():
                     waiter.set_result(None)
-
-    def _tell(self, tick: _Tick, refused: list[int]) -> None:
-        for seq, outcome in tick.created.items():
-            outcome(seq not in refused)
-        for settled in tick.settled:
-            settled()
 
     def _again(self, tick: _Tick, error: BaseException) -> None:
         """Keep the tick and try again: nobody is told that it is durable until it is."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.clock import Clock
 
 LOOK_SECONDS: Final = 1.0
+MANY: Final = 4_096
+"""Fewer cancelled timers are not worth a sweep."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,10 +27,13 @@ class Timer:
     """Something to do at a time."""
 
     call: Callable[[], None] | None
+    timers: Timers
 
     def cancel(self) -> None:
         """Do it no more."""
-        self.call = None
+        if self.call is not None:
+            self.call = None
+            self.timers.cancelled += 1
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +42,8 @@ class Timers:
 
     loop: asyncio.AbstractEventLoop
     clock: Clock
+    cancelled: int = 0
+    """Cancelled timers that are still in the heaps."""
     _wall: list[tuple[float, int, Timer]] = field(default_factory=list["tuple[float, int, Timer]"])
     _steady: list[tuple[float, int, Timer]] = field(default_factory=list["tuple[float, int, Timer]"])
     _numbers: Iterator[int] = field(default_factory=count)
@@ -50,6 +57,12 @@ class Timers:
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call after so many seconds of the steady clock."""
         return self._push(self._steady, self.clock.steady() + seconds, call, seconds)
+
+    def next_wall(self) -> int | None:
+        """Return when the next timer on the wall clock is due; None where there is none."""
+        live = (due for due, _, timer in self._wall if timer.call is not None)
+        found = min(live, default=None)
+        return None if found is None else int(found)
 
     def poke(self) -> None:
         """Call what is due now."""
@@ -68,12 +81,21 @@ class Timers:
     def _push(
         self, heap: list[tuple[float, int, Timer]], due: float, call: Callable[[], None], seconds: float
     ) -> Timer:
-        timer = Timer(call)
+        if self.cancelled > MANY and self.cancelled * 2 > len(self._wall) + len(self._steady):
+            self._sweep()
+        timer = Timer(call, self)
         heapq.heappush(heap, (due, next(self._numbers), timer))
         at = self.loop.time() + min(max(seconds, 0.0), LOOK_SECONDS)
         if self._handle is None or at < self._armed - 0.0005:
             self._set(at)
         return timer
+
+    def _sweep(self) -> None:
+        """Take out what was cancelled: most steps end long before their timeout."""
+        for heap in (self._wall, self._steady):
+            heap[:] = [item for item in heap if item[2].call is not None]
+            heapq.heapify(heap)
+        self.cancelled = 0
 
     def _set(self, at: float) -> None:
         if self._handle is not None:
@@ -87,8 +109,11 @@ class Timers:
 
     def _fire(self, heap: list[tuple[float, int, Timer]], now: float) -> None:
         while heap and (heap[0][2].call is None or heap[0][0] <= now):
-            call = heapq.heappop(heap)[2].call
-            if call is not None:
+            timer = heapq.heappop(heap)[2]
+            call, timer.call = timer.call, None
+            if call is None:
+                self.cancelled -= 1
+            else:
                 call()
 
     def _arm(self) -> None:

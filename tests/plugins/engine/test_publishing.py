@@ -1,0 +1,105 @@
+"""What the engine did reaches the rest of Stagelight: at least once, in order, as ordinary runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from stagelight.conventions import EventType as T, RunStatus, StepStatus
+from stagelight_collector.rooms.state import Run
+from stagelight_plugins.engine import WorkflowEntrypoint, WorkflowEvent
+from stagelight_plugins.engine.publishing import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.plugins.engine.conftest import Bench
+
+    from stagelight.events import Event
+    from stagelight_plugins.engine.step import Step
+else:
+    Bench = Any
+
+
+class Mixed(WorkflowEntrypoint):
+    """A retry, a sleep, a failure."""
+
+    async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+        async def flaky(ctx: Any) -> str:
+            if ctx.attempt == 1:
+                raise ValueError("again")
+            return "fine"
+
+        await step.do("flaky", flaky, retries={"limit": 2, "delay": 1})
+        await step.sleep("nap", 120)
+        await step.do("bad", lambda: 1 / 0, retries=0)
+
+
+class Receiver:
+    """Takes events, or refuses them."""
+
+    def __init__(self, *, refuse: int = 0) -> None:
+        self.events: list[Event] = []
+        self.refuse = refuse
+        self.ended = asyncio.Event()
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        self.events.extend(events)
+        if self.refuse:
+            self.refuse -= 1
+            raise OSError("the collector goes down")
+        if any(event.type in {T.RUN_FAILED, T.RUN_COMPLETED} for event in events):
+            self.ended.set()
+
+
+def state_of(events: Sequence[Event]) -> Run:
+    """Return the run as rooms see it."""
+    run = Run(events[0].run_id)
+    for event in events:
+        run.apply(event)
+    return run
+
+
+async def test_a_run_of_the_engine_is_an_ordinary_run(bench: Bench) -> None:
+    plane = await bench.open(Mixed)
+    receiver = Receiver(refuse=1)
+    publisher = Publisher(plane.house, receiver.publish)
+    await publisher.start()
+    info = await bench.run(Mixed)
+    await asyncio.wait_for(receiver.ended.wait(), 10)
+    await publisher.stop()
+    run = state_of(receiver.events)
+    steps = {step.name.value: step for step in run.steps.values()}
+
+    assert run.id == info.id
+    assert run.status is RunStatus.FAILED
+    assert {name: step.status for name, step in steps.items()} == {
+        "flaky": StepStatus.COMPLETED,
+        "nap": StepStatus.COMPLETED,
+        "bad": StepStatus.FAILED,
+    }
+    assert {name: (step.kind.value, step.attempt) for name, step in steps.items()} == {
+        "flaky": ("do", 2),
+        "nap": ("sleep", 1),
+        "bad": ("do", 1),
+    }
+
+
+async def test_what_was_confirmed_is_not_told_again_after_a_restart(bench: Bench) -> None:
+    plane = await bench.open(Mixed)
+    first = Receiver()
+    publisher = Publisher(plane.house, first.publish)
+    await publisher.start()
+    await bench.run(Mixed)
+    await asyncio.wait_for(first.ended.wait(), 10)
+    await publisher.stop()
+    plane = await bench.reopen()
+    second = Receiver()
+    publisher = Publisher(plane.house, second.publish)
+    await publisher.start()
+    await bench.run(Mixed)
+    await asyncio.wait_for(second.ended.wait(), 10)
+    await publisher.stop()
+
+    assert {event.run_id for event in first.events}.isdisjoint({event.run_id for event in second.events})
+    assert [event.type for event in second.events] == [event.type for event in first.events]
