@@ -8,7 +8,9 @@ import inspect
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
 from stagelight_plugins.errors import PluginError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
+_SOURCES: Final = TypeAdapter(list[Annotated[str, StringConstraints(min_length=1)]])
 _REMEDY: Final = "write `workflows = ['flows.py', 'my.module']` below [plugins.engine]"
 
 
@@ -35,9 +38,10 @@ def sources_of(setting: Any) -> list[str]:
     Raises:
         WorkflowsUnusable: It is something else.
     """
-    if isinstance(setting, list) and all(isinstance(name, str) and name for name in setting):
-        return list(setting)
-    raise WorkflowsUnusable(str(setting), f"this is not a list of files or modules; {_REMEDY}")
+    try:
+        return _SOURCES.validate_python(setting, strict=True)
+    except ValidationError as error:
+        raise WorkflowsUnusable(str(setting), f"this is not a list of files or modules; {_REMEDY}") from error
 
 
 def load(sources: Sequence[str]) -> list[type[WorkflowEntrypoint]]:
@@ -59,7 +63,7 @@ def load(sources: Sequence[str]) -> list[type[WorkflowEntrypoint]]:
 
 def _classes(module: ModuleType) -> list[type[WorkflowEntrypoint]]:
     """Return the workflows that a module defines, or names in `__all__`."""
-    exported = set(getattr(module, "__all__", ()))
+    exported: set[str] = set(getattr(module, "__all__", ()))
     return [
         value
         for name, value in vars(module).items()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Ask = Callable[..., Awaitable[tuple[int, str, str]]]
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 
 @pytest.fixture
 def ask(driver: Driver, capsys: pytest.CaptureFixture[str]) -> Ask:

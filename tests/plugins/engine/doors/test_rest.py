@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from .conftest import ACCOUNT, Driver
 
 if TYPE_CHECKING:
     from stagelight_collector.app import Collector
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 def of(step: Any) -> tuple[str, str]:
@@ -226,10 +229,9 @@ async def test_a_workflow_is_forgotten_but_not_made(driver: Driver) -> None:
 
 async def test_a_run_of_the_engine_is_an_ordinary_run(driver: Driver, collector: Collector) -> None:
     instance = await driver.create("Approve")
-    kinds: list[str] = []
-    async with aiohttp.ClientSession() as session:
-        await driver.until("Approve", instance, "waiting")
-        async with session.get(f"{collector.url}/api/v1/runs/{instance}/feed") as feed:
+    async with aiohttp.ClientSession(collector.url) as session:
+        await answered(session, "GET", f"/api/v1/runs/{instance}")
+        async with session.get(f"/api/v1/runs/{instance}/feed") as feed:
             await driver.instances.events.create(
                 "approved",
                 account_id=ACCOUNT,
@@ -237,24 +239,29 @@ async def test_a_run_of_the_engine_is_an_ordinary_run(driver: Driver, collector:
                 instance_id=instance,
                 body={"by": "A"},
             )
-            async for line in feed.content:
-                if line.startswith(b"event: "):
-                    kinds.append(line[7:].decode().strip())
-                if kinds and kinds[-1].endswith("run_completed"):
-                    break
-        async with session.get(f"{collector.url}/api/v1/runs", params={"workflow": "Approve"}) as response:
-            listed = (await response.json())["runs"]
-        async with session.post(
-            f"{collector.url}/api/v1/sql",
-            json={
-                "sql": "SELECT Workflow, Status FROM stagelight_runs WHERE RunId = {id:String}",
-                "parameters": {"id": instance},
-            },
-        ) as response:
-            rows = await response.json()
+            kinds = [line[7:].decode().strip() async for line in feed.content if line.startswith(b"event: ")]
+        listed = await answered(session, "GET", "/api/v1/runs?workflow=Approve&status=completed", "runs")
+        question = {
+            "sql": "SELECT Workflow, Status FROM stagelight_runs WHERE RunId = {id:String} AND Status = 'completed'",
+            "parameters": {"id": instance},
+        }
+        rows = await answered(session, "POST", "/api/v1/sql", "rows", json=question)
 
     assert kinds[0] == "snapshot"
-    assert [(run["id"], run["workflow"], run["status"]) for run in listed] == [
-        (instance, "Approve", "completed")
-    ]
-    assert rows["rows"] == [["Approve", "completed"]]
+    assert "wait_completed" in kinds
+    assert "run_completed" in kinds
+    assert instance in [run["id"] for run in listed]
+    assert rows == [["Approve", "completed"]]
+
+
+async def answered(
+    session: aiohttp.ClientSession, method: str, path: str, key: str = "run", **body: Any
+) -> Any:
+    """Ask until there is something in the answer: what happened a moment ago is on its way."""
+    async with asyncio.timeout(20):
+        while True:
+            async with session.request(method, path, **body) as response:
+                found = (await response.json()).get(key)
+            if found:
+                return found
+            await asyncio.sleep(0.02)
