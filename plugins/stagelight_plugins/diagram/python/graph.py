@@ -73,6 +73,8 @@ class PythonGraph(Graph):
         self.by_name: dict[str, StepFunction] = {}
         self.ran: set[int] = set()
         self.workflows: list[WorkflowFunction] = []
+        self.groups: list[tuple[Value, list[Promise]]] = []
+        """The `with` blocks around, and what was started in each."""
 
     # Decorators
 
@@ -392,10 +394,8 @@ class PythonGraph(Graph):
 
     # Statements
 
-    groups: list[tuple[Value, list[Promise]]]
-
     def _do_with(self, node: t.With) -> bool:
-        kept = getattr(self, "groups", [])
+        kept = self.groups
         self.groups = list(kept)
         entered: list[Value] = []
         for context, target in node.items:
