@@ -30,7 +30,7 @@ MOST_WAITING: Final = 50
 HINT: Final = "A workflow of the agent's sends its code by itself when it runs; for others there is `stagelight diagram push`."
 
 
-_NOTHING: Final = {
+_NOTHING: Final[Mapping[str, object]] = {
     "version": "", "versions": [], "exact": False, "run_version": "", "state": "none", "error": HINT, "main": "", "created_ms": 0, "graph": None
 }  # fmt: skip
 """The answer where nothing is known, which is no error: most runs are of workflows whose code nobody sent."""
