@@ -14,6 +14,7 @@ from stagelight.conventions import PARENT_STEP_ID, RUN_ID, SCOPE_NAME
 from stagelight.guard import faults, report
 from stagelight.records import Records
 from stagelight.scope import KEY, Scope
+from stagelight.sources import Sources
 from stagelight.worker import Worker
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Processor(SpanProcessor):
         limits: AgentLimits,
         instrumentation_scope: InstrumentationScope,
         record_limits: LogRecordLimits | None = None,
+        *,
+        shows_sources: bool = False,
     ) -> None:
         self._channels = channels
         self._limits = limits
@@ -51,6 +54,7 @@ class Processor(SpanProcessor):
         self._worker: Worker
         self.sends_logs = True
         self.sends_spans = True
+        self._shows_sources = shows_sources
         self._begin()
         if hasattr(os, "register_at_fork"):
             begin = weakref.WeakMethod(self._begin)
@@ -63,7 +67,8 @@ class Processor(SpanProcessor):
 
     def _begin(self) -> None:
         self._backlog = Backlog(self._limits.spans, self._limits.records)
-        records = Records(self._instrumentation_scope, self._record_limits)
+        sources = Sources() if self._shows_sources else None
+        records = Records(self._instrumentation_scope, self._record_limits, sources)
         self._worker = Worker(self._backlog, self._channels, self._limits, records)
 
     def _add(self, item: Item) -> None:

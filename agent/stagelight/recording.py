@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from opentelemetry import context as otel_context
@@ -44,24 +45,35 @@ _NOTHING: Final[Mapping[str, object]] = {}
 class WorkflowOpener:
     """Opens runs of one workflow: a decorator and a context manager, for sync and async code alike."""
 
-    __slots__ = ("_function", "_name", "_open", "_run_id")
+    __slots__ = ("_function", "_module", "_name", "_open", "_run_id")
 
     def __init__(
-        self, name: str | None = None, *, run_id: str | Callable[..., str] | None = None, function: str = ""
+        self,
+        name: str | None = None,
+        *,
+        run_id: str | Callable[..., str] | None = None,
+        function: str = "",
+        module: str = "",
     ) -> None:
         self._name = None if name is None else name_text(name)
         self._run_id = run_id
         self._function = function
+        self._module = module
         self._open: Run | None = None
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Make every call of the function a run."""
-        name = _qualified(function)
-        return wrap(
-            function, WorkflowOpener(self._name or _short(function), run_id=self._run_id, function=name)
+        opener = WorkflowOpener(
+            self._name or _short(function),
+            run_id=self._run_id,
+            function=_qualified(function),
+            module=getattr(function, "__module__", "") or "",
         )
+        return wrap(function, opener)
 
     def __enter__(self) -> Run:
+        if not self._module:
+            self._module = _calling_module()
         run = self.open()
         run.previous, self._open = self._open, run
         return run
@@ -76,6 +88,8 @@ class WorkflowOpener:
             run.end(error)
 
     async def __aenter__(self) -> Run:
+        if not self._module:
+            self._module = _calling_module()
         return self.__enter__()
 
     async def __aexit__(
@@ -114,6 +128,7 @@ class WorkflowOpener:
             attributes[FUNCTION] = self._function
         run = Run(
             name,
+            module=self._module,
             span=span,
             run_id=run_id,
             workflow=name,
@@ -282,6 +297,12 @@ def _inert(name: str) -> Step:
     step = Step(name)
     step.id, step.attempt = "", 1
     return step
+
+
+def _calling_module() -> str:
+    """Return the name of the module whose code entered the block."""
+    frame = sys._getframe(2)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]  # `inspect` reads files to say it
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _short(function: Callable[..., object]) -> str:

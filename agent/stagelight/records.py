@@ -18,9 +18,17 @@ from stagelight.conventions import (
     PROGRESS_CURRENT,
     PROGRESS_TOTAL,
     RUN_ID,
+    SOURCE_COUNT,
+    SOURCE_EVENT,
+    SOURCE_MAIN,
+    SOURCE_OMITTED,
+    SOURCE_PATH,
     STEP_ID,
+    WORKFLOW_NAME,
+    WORKFLOW_VERSION,
     EventType,
 )
+from stagelight.scope import Run
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LogRecordLimits
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
 
     from stagelight.lines import Line
     from stagelight.scope import Scope
+    from stagelight.sources import Sources
 
 _RUN_STARTED: Final = EVENT_NAME_PREFIX + EventType.RUN_STARTED.value
 _STEP_STARTED: Final = EVENT_NAME_PREFIX + EventType.STEP_STARTED.value
@@ -104,9 +113,13 @@ class Records:
     """Builds the log records of one worker."""
 
     def __init__(
-        self, instrumentation_scope: InstrumentationScope, limits: LogRecordLimits | None = None
+        self,
+        instrumentation_scope: InstrumentationScope,
+        limits: LogRecordLimits | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._instrumentation_scope = instrumentation_scope
+        self._sources = sources
         self._most = limits.max_log_record_attributes if limits else None
         self._longest = limits.max_log_record_attribute_length if limits else None
         self._resources: tuple[Resource, Resource] | None = None
@@ -115,7 +128,29 @@ class Records:
         """Return the record of a start; its time is the span's own start, to the nanosecond."""
         name = _STEP_STARTED if STEP_ID in scope.start_attributes else _RUN_STARTED
         time = getattr(scope.span, "start_time", None) or time_ns()
-        return self._record(scope, name, time, scope.start_attributes)
+        attributes = scope.start_attributes
+        if isinstance(scope, Run) and self._sources and (version := self._sources.version(scope.module)):
+            attributes = {**attributes, WORKFLOW_VERSION: version}
+        return self._record(scope, name, time, attributes)
+
+    def sources(self, run: Run) -> list[ReadableLogRecord]:
+        """Return the records of a run's code, one for each file; none if they were returned before."""
+        source = None if self._sources is None else self._sources.untold(run.module)
+        if source is None:
+            return []
+        shared: dict[str, Any] = {
+            WORKFLOW_NAME: run.workflow,
+            WORKFLOW_VERSION: source.version,
+            SOURCE_MAIN: source.main,
+            SOURCE_COUNT: len(source.files),
+        }
+        resource = getattr(run.span, "resource", None) or Resource.get_empty()
+        if source.omitted:
+            return [self._loose({**shared, SOURCE_OMITTED: source.omitted}, SOURCE_EVENT, resource)]
+        return [
+            self._loose({**shared, SOURCE_PATH: path}, SOURCE_EVENT, resource, text)
+            for path, text in source.files.items()
+        ]
 
     def line(self, line: Line) -> ReadableLogRecord:
         """Return the record of a progress report or a log line."""
@@ -135,11 +170,19 @@ class Records:
 
     def heartbeat(self, dropped: int, resource: Resource, run_id: str = "") -> ReadableLogRecord:
         """Return the record that confesses what was dropped, to a run that is being seen."""
+        attributes = {DROPPED: dropped, RUN_ID: run_id} if run_id else {DROPPED: dropped}
+        return self._loose(attributes, EVENT_NAME_PREFIX + EventType.HEARTBEAT.value, resource)
+
+    def _loose(
+        self, attributes: dict[str, Any], name: str, resource: Resource, body: str | None = None
+    ) -> ReadableLogRecord:
+        """Return a record that belongs to no trace."""
         record = LogRecord(
             timestamp=time_ns(),
             context=Context({"": None}),
-            attributes={DROPPED: dropped, RUN_ID: run_id} if run_id else {DROPPED: dropped},
-            event_name=EVENT_NAME_PREFIX + EventType.HEARTBEAT.value,
+            attributes=attributes,
+            event_name=name,
+            body=body,
         )
         return ReadableLogRecord(record, self._quick(resource), self._instrumentation_scope)
 

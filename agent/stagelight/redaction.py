@@ -7,7 +7,7 @@ Standard library only.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Final
 
@@ -54,6 +54,18 @@ _SECRET_PAIRS: Final = frozenset(
 _SECRET_ENDS: Final = ("password", "passwd", "secret", "apikey", "token", "cookie")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
+_TELLING: Final = (
+    r"(?i)((?:passw(?:or)?d|pwd|passphrase|secret|token|api[-_ ]?key|access[-_]?key|private[-_]?key"
+    r"|authorization|cookie|credentials?)(?!s\b)[\w.-]{0,32}[\"']?"
+)
+_NAMED: Final = re.compile(
+    _TELLING + r"\s{0,4}(?:=>|[=:])\s{0,4})(?!\[redacted\])(\"[^\"]*\"|'[^']*'|[^\s,;&)}\]\"']+)"
+)
+_ASSIGNED: Final = re.compile(
+    _TELLING
+    + r"\]?(?:\s{0,4}:\s{0,4}[\w.]{1,40})?\s{0,4}[=:]\s{0,4}[rbufRBUF]{0,2})(?:\"(?!\"\")[^\"\n]*\"|'(?!'')[^'\n]*')"
+)
+"""In code: a name or key that says secret, and the string that is given to it."""
 _RULES: Final = (
     (
         re.compile(
@@ -66,14 +78,7 @@ _RULES: Final = (
     # Something other than small letters in it, so that "basic training" is not a credential.
     (re.compile(r"\b((?i:basic|digest))\s{1,4}(?=[a-z]*[^a-z\s])[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {REDACTED}"),
     (re.compile(r"(://)[^/\s@]{1,256}@"), rf"\1{REDACTED}@"),
-    (
-        re.compile(
-            r"(?i)((?:passw(?:or)?d|pwd|passphrase|secret|token|api[-_ ]?key|access[-_]?key|private[-_]?key"
-            r"|authorization|cookie|credentials?)(?!s\b)[\w.-]{0,32}[\"']?\s{0,4}(?:=>|[=:])\s{0,4})"
-            r"(?!\[redacted\])(\"[^\"]*\"|'[^']*'|[^\s,;&)}\]\"']+)"
-        ),
-        rf"\1{REDACTED}",
-    ),
+    (_NAMED, rf"\1{REDACTED}"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
     (
         re.compile(
@@ -94,6 +99,19 @@ def is_secret(key: str) -> bool:
         or not _SECRET_PAIRS.isdisjoint(pairwise(words))
         or any(word.endswith(_SECRET_ENDS) for word in words)
     )
+
+
+def redact_source(code: str) -> str:
+    """Return program text without what looks like a credential: only strings change, and no line moves."""
+    code = _ASSIGNED.sub(rf'\1"{REDACTED}"', code)
+    for pattern, replacement in _RULES:
+        if pattern is not _NAMED:
+            code = pattern.sub(partial(_in_place, replacement), code)
+    return code
+
+
+def _in_place(replacement: str, found: re.Match[str]) -> str:
+    return found.expand(replacement) + "\n" * found[0].count("\n")
 
 
 def redact(text: str) -> str:

@@ -116,7 +116,11 @@ def _set_up(
             return
         try:
             settings.warn_of_cramped()
-            active = _runtime(tracer_provider or _provider(service_name), builder(endpoint, headers))
+            active = _runtime(
+                tracer_provider or _provider(service_name),
+                builder(endpoint, headers),
+                shows_sources=shows_sources(endpoint),
+            )
         except StagelightError as error:  # nobody's fault, and said in one line
             LOGGER.error("stagelight records nothing: %s", error)
             return
@@ -127,7 +131,21 @@ def _set_up(
     threads.instrument()
 
 
-def _runtime(provider: trace.TracerProvider, build: Callable[[], Channels]) -> Runtime:
+def shows_sources(endpoint: str | None) -> bool:
+    """Say whether the code of workflows is sent: as `settings` say, else only to what is surely a Stagelight collector.
+
+    That is one that was named in Stagelight's own ways, or is on this machine: `OTEL_*` may name anybody's service.
+    """
+    chosen = settings.sends_source()
+    if chosen is not None:
+        return chosen
+    of_otel = _otel_endpoint("LOGS_") or _otel_endpoint()
+    return endpoint is not None or not of_otel or settings.is_loopback(of_otel)
+
+
+def _runtime(
+    provider: trace.TracerProvider, build: Callable[[], Channels], *, shows_sources: bool
+) -> Runtime:
     if not isinstance(provider, TracerProvider):
         raise UnusableProviderError(type(provider).__name__)
     first: list[Channels] = [
@@ -138,6 +156,7 @@ def _runtime(provider: trace.TracerProvider, build: Callable[[], Channels]) -> R
         settings.limits(),
         InstrumentationScope(SCOPE_NAME, _version(), SCHEMA_URL),
         LogRecordLimits(),
+        shows_sources=shows_sources,
     )
     home = os.getpid()
     processor.sends_logs = first[0].logs is not None

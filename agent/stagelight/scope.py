@@ -190,7 +190,12 @@ class Scope:
 class Run(Scope):
     """One execution of a workflow."""
 
-    __slots__ = ()
+    __slots__ = ("module",)
+
+    def __init__(self, name: str, *, module: str = "", **fields: Any) -> None:
+        super().__init__(name, **fields)
+        self.module = module
+        """The name of the module that defines the workflow; its code tells the version."""
 
     @property
     def id(self) -> str:

@@ -37,6 +37,7 @@ KEYS: Final = {
     "workflows": "['module.path:function']",
     "service": "'shop'",
     "endpoint": f"'{DEFAULT_ENDPOINT}'",
+    "source": "false",
 }
 """The keys of `[agent]`, each with an example."""
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect, not to listen
@@ -71,9 +72,13 @@ LEVELS: Final = {
 }
 """What `OTEL_LOG_LEVEL` may say, in OpenTelemetry's languages."""
 
+_CHOICES: Final = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+
 STEPS: Final = "STAGELIGHT_STEPS"
 """Patterns `module.path:function_glob` of functions that become steps, separated by commas or white space."""
 WORKFLOWS: Final = "STAGELIGHT_WORKFLOWS"
+SOURCE: Final = "STAGELIGHT_SOURCE"
+"""`on` or `off`: whether the code of workflows is sent, so that the page can draw it."""
 LOG_LEVEL: Final = "STAGELIGHT_LOG_LEVEL"
 """The least level of `logging` records that become log lines of a step; `off` for none."""
 PROCESS_RUN: Final = "STAGELIGHT_PROCESS_RUN"
@@ -188,6 +193,18 @@ def is_disabled(environ: Mapping[str, str] = os.environ) -> bool:
     return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
+def sends_source(environ: Mapping[str, str] = os.environ) -> bool | None:
+    """Say whether `STAGELIGHT_SOURCE` or `[agent] source` wants the code of workflows sent; None where neither says."""
+    text = environ.get(SOURCE, "").strip().lower()
+    if text in _CHOICES:
+        return _CHOICES[text]
+    if text:
+        say_once("settings source", "%s=%r is neither on nor off; nothing is sent", SOURCE, text)
+        return False
+    chosen = agent_table(environ).get("source")
+    return chosen if isinstance(chosen, bool) else None
+
+
 def is_loopback(endpoint: str) -> bool:
     """Say whether the endpoint is on this machine, where compression only costs time."""
     host = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or ""
@@ -242,6 +259,8 @@ def _problem(key: str, value: object) -> str:
         what = "list of patterns"
     elif key == "service" and not (value and isinstance(value, str)):
         what = "name"
+    elif key == "source" and not isinstance(value, bool):
+        what = "choice"
     elif key == "endpoint" and not (isinstance(value, str) and "://" in value):
         what = "URL"
     else:

@@ -17,7 +17,7 @@ from stagelight.conventions import RUN_ID
 from stagelight.exporter import DELIVERED, Outcome, Verdict
 from stagelight.guard import LOGGER, report
 from stagelight.lines import Line
-from stagelight.scope import Scope
+from stagelight.scope import Run, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -240,7 +240,18 @@ class Worker:
         batch: list[Any] = self._backlog.take(lane.queue)
         if batch:
             self._send(lane, self._made(batch) if lane is self._records_lane else batch)
+            if lane is self._records_lane:
+                self._show_sources(batch)
             self._confess(batch)
+
+    def _show_sources(self, batch: Sequence[Scope | Line]) -> None:
+        """Send the code of workflows that run here for the first time, after what waits to be seen."""
+        if self._records_lane.channel is None:
+            return
+        for run in batch:
+            if isinstance(run, Run) and (records := self._records.sources(run)):
+                self._backlog.lend(len(records))
+                self._send(self._records_lane, records)
 
     def _made(self, batch: Sequence[Scope | Line]) -> list[ReadableLogRecord]:
         """Return the log records of starts and lines."""

@@ -199,7 +199,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
         for key, value in os.environ.items()
         if not key.startswith(("OTEL_", "STAGELIGHT_", "PYTEST_")) and not key.endswith("_CA_BUNDLE")
     }
-    return kept | {"PYTHONPATH": os.pathsep.join([str(AGENT), str(info.parent)])}
+    # Off, so that records can be counted: test_sources.py turns it on.
+    return kept | {"STAGELIGHT_SOURCE": "off", "PYTHONPATH": os.pathsep.join([str(AGENT), str(info.parent)])}
 
 
 @pytest.fixture

@@ -366,4 +366,5 @@ print(sorted(set(sys.modules) - before))
 """
     sink.answer = lambda _path: (503, {"Retry-After": "0"}, b"") if not sink.requests else (200, {}, b"x")
     url = sink.url.replace("127.0.0.1", "localhost")
-    assert program(code, OTEL_EXPORTER_OTLP_ENDPOINT=url).stdout == "[]\n"
+    assert program(code, OTEL_EXPORTER_OTLP_ENDPOINT=url, STAGELIGHT_SOURCE="on").stdout == "[]\n"
+    assert sink.events("source")

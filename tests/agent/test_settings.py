@@ -150,7 +150,7 @@ def test_a_child_process_keeps_what_was_found_at_set_up(tmp_path: Path) -> None:
         ({"endpont": "x"}, ["[agent] endpont: there is no such key; did you mean endpoint?"]),
         (
             {"zzz": 1},
-            ["[agent] zzz: there is no such key; there are endpoint, service, steps, workflows"],
+            ["[agent] zzz: there is no such key; there are endpoint, service, source, steps, workflows"],
         ),
         ({"steps": 3}, ["[agent] steps: 3 is no list of patterns; write steps = ['module.path:function']"]),
         (
@@ -164,6 +164,7 @@ def test_a_child_process_keeps_what_was_found_at_set_up(tmp_path: Path) -> None:
             {"endpoint": "host:1"},
             ["[agent] endpoint: 'host:1' is no URL; write endpoint = 'http://127.0.0.1:4318'"],
         ),
+        ({"source": "no"}, ["[agent] source: 'no' is no choice; write source = false"]),
     ],
 )
 def test_what_is_wrong_in_the_agent_s_table_is_told_with_its_remedy(

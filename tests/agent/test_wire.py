@@ -51,6 +51,7 @@ def connected(
 
     def connect(limits: settings.AgentLimits = QUICK) -> None:
         monkeypatch.setattr(settings, "limits", lambda: limits)
+        monkeypatch.setenv(settings.SOURCE, "off")
         stagelight.configure(endpoint=sink.url, tracer_provider=provider)
         assert runtime.active is not None
 

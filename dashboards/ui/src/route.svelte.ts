@@ -1,4 +1,4 @@
-export type Tab = 'timeline' | 'logs' | 'details';
+export type Tab = 'timeline' | 'diagram' | 'logs' | 'details';
 
 export type Route =
   | { readonly view: 'lobby' }
@@ -6,11 +6,11 @@ export type Route =
 
 const LOBBY_ROUTE: Route = { view: 'lobby' };
 
-/** Read `#/runs/{id}`, `#/runs/{id}/logs`, `#/runs/{id}/details`, `#/runs/{id}/steps/{step}`; the rest is the lobby. */
+/** Read `#/runs/{id}`, `#/runs/{id}/diagram`, `#/runs/{id}/logs`, `#/runs/{id}/details`, `#/runs/{id}/steps/{step}`; the rest is the lobby. */
 export function parseRoute(hash: string): Route {
   const [, root, id, part, step] = hash.replace(/^#/, '').split('/').map(decode);
   if (root !== 'runs' || !id) return LOBBY_ROUTE;
-  const tab = part === 'logs' || part === 'details' ? part : 'timeline';
+  const tab = part === 'diagram' || part === 'logs' || part === 'details' ? part : 'timeline';
   return { view: 'run', id, tab, step: part === 'steps' ? (step ?? '') : '' };
 }
 

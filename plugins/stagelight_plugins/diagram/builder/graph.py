@@ -45,7 +45,10 @@ class Graph(Calls):
         for known in functions:
             inner = finisher.body(known.drafts, waits=known.counter.waits)
             nodes_json = to_json(_plain(inner), known.name)
-            made["functions"][known.name] = {"type": "function_def", "name": known.name, "nodes": nodes_json}
+            definition = {"type": "function_def", "name": known.name, "nodes": nodes_json}
+            if title := getattr(known.closure, "title", ""):  # a workflow of its own: its call is a child run
+                definition["workflow"] = title
+            made["functions"][known.name] = definition
         made["nodes"] = to_json(_plain(body))
         if payload is not None and (payload.read or payload.fields):
             made["payload"] = payload.to_json()
