@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 import stagelight
 from stagelight import runtime, script, settings
 from stagelight.conventions import RUN_ID, WORKFLOW_NAME
-from stagelight.guard import guard, guarded
+from stagelight.guard import guard, guarded, say_once
 from stagelight.instrumentation import functions, logs
 from stagelight.scope import Run
 
@@ -39,13 +39,25 @@ def watch() -> None:
     if steps or workflows:
         patched.apply()
     run = None
-    if os.environ.pop(settings.PROCESS_RUN, "") and not workflows:
+    is_first = bool(os.environ.pop(settings.PROCESS_RUN, ""))
+    if is_first:  # a child program may well have none of these functions
+        atexit.register(_say_unused, patched, os.getpid())
+    if is_first and not workflows:
         run = ProgramRun(using)
         run.begin(at_once=bool(steps))
     logs.instrument(os.environ.get(settings.LOG_LEVEL) or "INFO", _nowhere if run is None else run.shown)
     script.install(
         lambda module, name: _kind(patched, module, name), run.failed if run is not None else _ignore
     )
+
+
+@guarded("program", None)
+def _say_unused(patched: functions.Instrumentation, home: int) -> None:
+    """Say at the end which patterns have named nothing, most likely by a slip of the pen."""
+    for pattern in patched.unused() if os.getpid() == home else ():
+        say_once(
+            f"unused {pattern}", "%s names no function of a module that this program has loaded", pattern
+        )
 
 
 def _kind(patched: functions.Instrumentation, module: str, qualname: str) -> str | None:

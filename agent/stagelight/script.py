@@ -147,7 +147,9 @@ def transformed(source: bytes, path: str, module: str) -> CodeType | None:
 def _decorate(body: list[ast.stmt], prefix: str, modules: set[str]) -> None:
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            kinds = (_matches(module, prefix + node.name) for module in sorted(modules))
+            kinds = [
+                _matches(module, prefix + node.name) for module in sorted(modules)
+            ]  # all are asked: it is counted
             if kind := next((kind for kind in kinds if kind), None):
                 # Innermost, so that what other decorators register or replace is recorded too.
                 node.decorator_list.append(_located(_call(f"as_{kind}"), node))

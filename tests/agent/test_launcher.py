@@ -211,6 +211,23 @@ logging.info("outside")
     assert len(sink.events("log")) == 1
 
 
+def test_a_pattern_that_names_no_function_is_said_at_the_end_and_others_are_not(
+    sink: Sink, program: Program
+) -> None:
+    patterns = ("__main__:lod_*", "shop.orders:*", "__main__:load_*", "app:load_rows")
+    done = program(APP, launcher=under(sink, *(part for text in patterns for part in ("--step", text))))
+    assert done.stdout == SHOWN.format("[]")
+    assert [line for line in done.stderr.splitlines() if line.startswith("stagelight")] == [
+        "stagelight: __main__:lod_* names no function of a module that this program has loaded",
+        "stagelight: shop.orders:* names no function of a module that this program has loaded",
+    ]
+
+
+def test_a_child_program_says_nothing_of_patterns(sink: Sink, program: Program) -> None:
+    code = "import subprocess, sys\ndef load():\n    subprocess.run([sys.executable, '-c', 'pass'])\nload()\n"
+    assert program(code, launcher=under(sink, "--step", "__main__:load")).stderr == ""
+
+
 def test_the_file_s_patterns_hold_where_the_command_names_none(
     sink: Sink, program: Program, tmp_path: Path
 ) -> None:

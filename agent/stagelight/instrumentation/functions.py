@@ -43,6 +43,9 @@ class Pattern:
             return None
         return cls(module, function, is_workflow)
 
+    def __str__(self) -> str:
+        return f"{self.module}:{self.function}"
+
     def takes_module(self, name: str) -> bool:
         """Say whether functions of this module may match."""
         return fnmatchcase(name, self.module)
@@ -66,6 +69,7 @@ class Instrumentation:
         self._patterns = patterns
         self._finder = _Finder(self._takes_module, self.patch)
         self._patched: list[tuple[Any, str, Any]] = []
+        self._used: set[Pattern] = set()
 
     def apply(self) -> None:
         """Patch what is imported, and hook what will be."""
@@ -87,7 +91,13 @@ class Instrumentation:
 
     def match(self, module: str, qualname: str) -> Pattern | None:
         """Return the first pattern that takes a function of a module."""
-        return next((p for p in self._patterns if p.takes_module(module) and p.takes(qualname)), None)
+        taking = [p for p in self._patterns if p.takes_module(module) and p.takes(qualname)]
+        self._used.update(taking)
+        return taking[0] if taking else None
+
+    def unused(self) -> list[Pattern]:
+        """Return the patterns that have named no function so far."""
+        return [pattern for pattern in self._patterns if pattern not in self._used]
 
     def patch(self, module: ModuleType) -> None:
         """Wrap the functions that a module defines itself, and the methods of its classes."""
