@@ -16,7 +16,7 @@ from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
 from stagelight_plugins.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import ModuleType
 
 _SOURCES: Final = TypeAdapter(list[Annotated[str, StringConstraints(min_length=1)]])
@@ -32,12 +32,15 @@ class WorkflowsUnusable(PluginError):
         super().__init__(f"workflows of {source!r}: {reason}")
 
 
-def sources_of(setting: Any) -> list[str]:
-    """Return the setting `workflows`, a list of files and modules.
+def sources_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return the setting `workflows` of the table `[plugins.engine]`: a list of files and modules.
 
     Raises:
-        WorkflowsUnusable: It is something else.
+        WorkflowsUnusable: It is something else, or there is a setting of another name.
     """
+    setting = settings.get("workflows", [])
+    if others := sorted(settings.keys() - {"workflows"}):
+        raise WorkflowsUnusable("[plugins.engine]", f"`{others[0]}` is no setting of the engine; {_REMEDY}")
     try:
         return _SOURCES.validate_python(setting, strict=True)
     except ValidationError as error:

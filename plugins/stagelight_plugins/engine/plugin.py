@@ -72,7 +72,7 @@ async def _register(plane: LocalControlPlane, settings: Mapping[str, Any]) -> No
     from stagelight_plugins.engine.errors import EngineError  # noqa: PLC0415
     from stagelight_plugins.engine.loading import WorkflowsUnusable, load, sources_of  # noqa: PLC0415
 
-    sources = sources_of(settings.get("workflows", []))
+    sources = sources_of(settings)
     try:
         await plane.register(*load(sources))
     except EngineError as error:

@@ -87,7 +87,12 @@ def test_what_cannot_be_loaded_is_told_in_one_line(
 @pytest.mark.parametrize("setting", ["flows.py", [1], {"a": 1}, [""]])
 def test_the_setting_is_a_list_of_names(setting: Any) -> None:
     with pytest.raises(WorkflowsUnusable, match="not a list of files or modules"):
-        sources_of(setting)
+        sources_of({"workflows": setting})
+
+
+def test_a_misspelt_setting_is_named() -> None:
+    with pytest.raises(WorkflowsUnusable, match="`workflow` is no setting of the engine; write"):
+        sources_of({"workflow": ["flows.py"]})
 
 
 async def test_a_collector_does_not_start_with_a_class_that_is_no_workflow(tmp_path: Path) -> None:
