@@ -38,6 +38,8 @@ class Draft:
     """The kind of the combinator that waited for it."""
     function: Any = None
     """The function that a `function_call` calls."""
+    open: bool = False
+    """A step that is a block of the body around it: a way out in it leaves that body."""
 
     @property
     def numbered(self) -> bool:

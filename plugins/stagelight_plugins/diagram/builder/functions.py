@@ -290,7 +290,9 @@ def _leaves(nodes: list[Draft]) -> bool:
     for draft in nodes:
         if draft.type == "break" and draft.fields["kind"] == "return" and "jump" not in draft.fields:
             return True
-        if any(_leaves(inner) for _, inner in draft.parts if draft.type not in {"step_do", "block"}):
+        if any(
+            _leaves(inner) for _, inner in draft.parts if draft.open or draft.type not in {"step_do", "block"}
+        ):
             return True
     return False
 

@@ -52,8 +52,9 @@ class Finisher:
         kept: list[Draft] = []
         for draft in reversed(drafts):
             if draft.type in STEPS:
+                on, again = followed and draft.open, looped and draft.open
                 draft.parts = [
-                    (key, self._prune(nodes, followed=False, looped=False)) for key, nodes in draft.parts
+                    (key, self._prune(nodes, followed=on, looped=again)) for key, nodes in draft.parts
                 ]
                 kept.append(draft)
             elif draft.type == "function_call":
@@ -72,14 +73,14 @@ class Finisher:
     def _container(self, draft: Draft, *, followed: bool, looped: bool) -> None:
         if draft.type == "block":
             followed = looped = False
-        if draft.type in {"loop", "switch"}:
-            looped = True
+        matters = followed or looped
+        looped = looped or draft.type in {"loop", "switch"}
         draft.parts = [
             (key, self._prune(nodes, followed=followed, looped=looped)) for key, nodes in draft.parts
         ]
         _chained(draft)
         only_breaks = not any(_drawn(node) for _, nodes in draft.parts for node in nodes)
-        if only_breaks and (draft.type != "if" or not (followed or looped)):
+        if only_breaks and not (looped and draft.type == "if") and not (matters and _returns(draft)):
             draft.parts = [(key, []) for key, _ in draft.parts]
 
     def _opened(self, draft: Draft) -> list[Draft]:
@@ -166,7 +167,9 @@ def _drawn(draft: Draft) -> bool:
 def _returns(draft: Draft) -> bool:
     if draft.type == "break":
         return bool(draft.fields["kind"] == "return")
-    return draft.type not in STEPS and any(_returns(node) for _, nodes in draft.parts for node in nodes)
+    return (draft.open or draft.type not in STEPS) and any(
+        _returns(node) for _, nodes in draft.parts for node in nodes
+    )
 
 
 def _tokens(draft: Draft) -> list[Draft]:

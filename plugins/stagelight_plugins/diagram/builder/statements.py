@@ -122,8 +122,16 @@ class Statements(Members):
                 for after in node.after:
                     self.value(after)
             self.draw("loop", [("nodes", nodes)], loop=self._kind(node))
-            self.run(node.finally_)
+            self._unbroken(node.finally_, nodes)
         return False
+
+    def _unbroken(self, body: Sequence[t.Node], rounds: list[Draft]) -> None:
+        """Draw what follows a loop that no `break` has ended."""
+        if not _breaks(rounds):
+            self.run(body)
+            return
+        nodes, _ = self.branch(body)
+        self.draw("if", [("no break", nodes)])
 
     def _kind(self, node: t.Loop) -> dict[str, str]:
         found = {"kind": node.kind}
@@ -168,8 +176,8 @@ class Statements(Members):
                     self.bind(pattern, UNKNOWN, declare=True)
                 left = self.run(handler) and left
             handled.append(nodes)
-        if len(handled) > 1 and sum(map(bool, handled)) > 1:
-            inner = Draft("if", {}, [("another error", nodes) for nodes in handled])
+        if len(handled) > 1 and any(handled):  # each is for errors of its own, so none is sure to run
+            inner = Draft("if", {}, [("another error", nodes) for nodes in handled if nodes])
             inner.began = self.tick()
             caught = [inner]
         else:
@@ -204,3 +212,14 @@ class Statements(Members):
             path = node.module if name == "*" else f"{node.module}:{name}"
             self.scope.declare(local, External(path), self.conditions)
         return False
+
+
+def _breaks(drafts: list[Draft]) -> bool:
+    """Return whether a `break` for the loop around is in a body."""
+    for draft in drafts:
+        if draft.type == "break" and draft.fields == {"kind": "break"}:
+            return True
+        inner = draft.type not in {"loop", "block"} and (draft.open or draft.type != "step_do")
+        if inner and any(_breaks(nodes) for _, nodes in draft.parts):
+            return True
+    return False

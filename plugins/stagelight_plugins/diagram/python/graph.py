@@ -416,6 +416,7 @@ class PythonGraph(Graph):
     def _step_block(self, step: Decorator, node: t.With) -> bool:
         given = step.keywords.get("name") or (step.arguments[0] if step.arguments else Const("step"))
         draft = Draft("step_do", {"name": named(given), "config": config([])}, line=self.line(node))
+        draft.open = True
         with self.capture() as nodes:
             left = self.run(node.body)
         draft.parts = [("nodes", nodes)]
