@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from stagelight_collector.sinks import SinkRunner
-from stagelight_plugins.errors import BrokenPlugin
+from stagelight_plugins.errors import BrokenPlugin, PluginError
 from stagelight_plugins.hookspecs import Page, Receiver, Sink
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class PluginHost:
                     await answer
         except TimeoutError as error:
             raise BrokenPlugin(name, f"its {what} took more than {seconds:g} s") from error
-        except BrokenPlugin:
+        except PluginError:
             raise
         except Exception as error:
             raise BrokenPlugin(name, f"its {what} raised {type(error).__name__}: {error}") from error
@@ -110,5 +110,5 @@ class PluginHost:
     async def _stop(self, name: str, call: Callable[[], Any]) -> None:
         try:
             await self._within(name, "shutdown", call, STOP_SECONDS)
-        except BrokenPlugin as error:
-            _log.error("plugin %s did not stop: %s", name, error.reason)
+        except PluginError as error:
+            _log.error("plugin %s did not stop: %s", name, error)
