@@ -324,11 +324,11 @@ class Condition(Protocol):
 class Actions(Protocol):
     """What can be done to a run from an alert: offered by an engine, used by signed links."""
 
-    async def offered(self, run_id: str) -> Sequence[str]:
+    async def offered(self, workflow: str, run_id: str) -> Sequence[str]:
         """Return which of `approve`, `reject`, `retry`, `skip` can be done to this run now; none for a stranger's run."""
         ...
 
-    async def act(self, action: str, run_id: str, *, step: str = "", reason: str = "") -> str:
+    async def act(self, action: str, workflow: str, run_id: str, *, step: str = "", reason: str = "") -> str:
         """Do it; return one sentence that says what was done.
 
         Raises:

@@ -65,10 +65,10 @@ class ActionLinks:
         """Return links for the first run of a notification on which something can be done."""
         for alert in notification.alerts:
             run = alert.labels.get("run") or alert.annotations.get("run", "")
-            offered = await self._offered(run) if run and alert.status == "firing" else ()
+            step, workflow = alert.labels.get("step", ""), alert.labels.get("workflow", "")
+            offered = await self._offered(workflow, run) if run and alert.status == "firing" else ()
             if offered:
                 identity, expires = secrets.token_hex(12), self.now() + self.lasts
-                step, workflow = alert.labels.get("step", ""), alert.labels.get("workflow", "")
                 links = (Link(identity, action, run, step, workflow, expires) for action in offered)
                 return tuple((WORDS[link.action], self.address(link)) for link in links)
         return ()
@@ -103,9 +103,11 @@ class ActionLinks:
         if not await self.store.use_link(link.id, self.now()):
             raise LinkRefused("This was answered already, by this link or another one of the same message.")
         for actions in self.actions:
-            if link.action in await actions.offered(link.run):
+            if link.action in await actions.offered(link.workflow, link.run):
                 try:
-                    done = await actions.act(link.action, link.run, step=link.step, reason="link in an alert")
+                    done = await actions.act(
+                        link.action, link.workflow, link.run, step=link.step, reason="link in an alert"
+                    )
                 except ValueError as error:
                     raise LinkRefused(f"This cannot be done any more: {error}") from error
                 await self._note(link)
@@ -120,10 +122,10 @@ class ActionLinks:
         )  # fmt: skip
         await self.collector.accept([event])
 
-    async def _offered(self, run: str) -> Sequence[str]:
+    async def _offered(self, workflow: str, run: str) -> Sequence[str]:
         for actions in self.actions:
             try:
-                offered = [action for action in await actions.offered(run) if action in WORDS]
+                offered = [action for action in await actions.offered(workflow, run) if action in WORDS]
             except Exception:  # noqa: BLE001 - a message without links is better than none
                 _log.exception("what can be done to run %s is not known", run)
                 continue

@@ -29,6 +29,7 @@ from stagelight_plugins.engine.errors import (
 from stagelight_plugins.engine.plugin import plugin
 from stagelight_plugins.engine.retries import Retries
 
+register_actions = plugin.register_actions
 startup = plugin.startup
 shutdown = plugin.shutdown
 

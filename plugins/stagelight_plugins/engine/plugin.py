@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 from stagelight_plugins import hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.publishing import Publisher
-    from stagelight_plugins.hookspecs import Collector
+    from stagelight_plugins.hookspecs import Actions, Collector
 
 NAME: Final = "engine"
 
@@ -24,6 +26,13 @@ class EnginePlugin:
         """Return the engine of a collector; None before its start and after its end."""
         parts = self._parts.get(id(collector))
         return parts[0] if parts else None
+
+    @hookimpl
+    def register_actions(self, collector: Collector) -> Sequence[Actions]:
+        """Return what an alert's links can do to instances."""
+        from stagelight_plugins.engine.actions import InstanceActions  # noqa: PLC0415 - only a collector needs it
+
+        return [InstanceActions(lambda: self.control_plane(collector))]
 
     @hookimpl
     async def startup(self, collector: Collector) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from stagelight_collector.app import Collector
 from stagelight_plugins import hookimpl
+from stagelight_plugins.engine import NonRetryableError, WorkflowEntrypoint
+from stagelight_plugins.engine.plugin import plugin as engine_plugin
 from stagelight_plugins.manager import Plugins
 
 from .test_alerting import failing, settings
@@ -34,14 +36,14 @@ class Engine:
         del collector
         return [self]
 
-    async def offered(self, run_id: str) -> Sequence[str]:
-        return self.can if run_id == "one" else []
+    async def offered(self, workflow: str, run_id: str) -> Sequence[str]:
+        return self.can if (workflow, run_id) == ("etl", "one") else []
 
-    async def act(self, action: str, run_id: str, *, step: str = "", reason: str = "") -> str:
+    async def act(self, action: str, workflow: str, run_id: str, *, step: str = "", reason: str = "") -> str:
         if not self.can:
             raise ValueError("the run has ended")
         self.done.append((action, run_id, step))
-        del reason
+        del workflow, reason
         return f"Run {run_id} goes on."
 
 
@@ -139,3 +141,66 @@ async def test_links_are_off_unless_switched_on(tmp_path: Path, receiver: Receiv
         assert "actions" not in {block["type"] for block in heard.json["blocks"]}
         async with session.post(f"{collector.url}/-/alerting/actions/x.y") as answer:
             assert answer.status == 404
+
+
+class Greeting(WorkflowEntrypoint):
+    """Waits for somebody's word, then fails where it is told to."""
+
+    async def run(self, event: Any, step: Any) -> str:
+        await step.wait_for_approval("let in", timeout="1 day")
+        return str(await step.do("welcome", lambda: event.payload["name"]))
+
+
+async def test_an_instance_of_the_engine_is_approved_by_a_link(tmp_path: Path, receiver: Receiver) -> None:
+    rules = {"asks": {"when": "waiting", "for": "0s"}}
+    table = {"slack": receiver.url, "actions": {"enabled": True}, "rules": rules}
+    async with Collector(settings(tmp_path, table)) as collector, aiohttp.ClientSession() as session:
+        plane = engine_plugin.control_plane(collector)
+        assert plane is not None
+        (sink,) = [runner.sink for runner in collector.pipeline.sinks if runner.sink.name == "alerting"]
+        sink.desk._settle = 0  # type: ignore[attr-defined]  # noqa: SLF001  # pyright: ignore  # half a minute is long
+        (workflow,) = await plane.register(Greeting)
+        made = await plane.create(workflow.name, {"name": "Ann"})
+        (heard,) = await receiver.until(1)
+        assert "has been waiting for an answer" in heard.json["text"]
+        (buttons,) = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
+        found = {button["text"]["text"]: button["url"] for button in buttons}
+        assert set(found) == {"Approve", "Reject"}
+        async with session.post(found["Approve"]) as answer:
+            assert answer.status == 200, await answer.text()
+        async for event in plane.subscribe(workflow.name, made.id):
+            last = event
+        assert last.type == "workflow_completed"
+
+
+async def test_an_instance_that_failed_can_be_tried_again_or_go_on_without_the_step(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    table = {"slack": receiver.url, "actions": {"enabled": True}}
+    async with Collector(settings(tmp_path, table)) as collector, aiohttp.ClientSession() as session:
+        plane = engine_plugin.control_plane(collector)
+        assert plane is not None
+        (workflow,) = await plane.register(Broken)
+        made = await plane.create(workflow.name)
+        (heard,) = await receiver.until(1)
+        (buttons,) = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
+        found = {button["text"]["text"]: button["url"] for button in buttons}
+        assert set(found) == {"Retry", "Skip the step"}
+        async with session.post(found["Skip the step"]) as answer:
+            assert answer.status == 200, await answer.text()
+        async for event in plane.subscribe(workflow.name, made.id):
+            last = event
+        assert last.type == "workflow_completed"
+
+
+class Broken(WorkflowEntrypoint):
+    """Has a step that always fails."""
+
+    async def run(self, event: Any, step: Any) -> str:
+        del event
+
+        def fail() -> None:
+            raise NonRetryableError("no such door")
+
+        await step.do("open door", fail)
+        return "in"

@@ -35,6 +35,8 @@ class OpenRun:
     longest_silence: float = 0.0
     waits: bool = False
     """Whether it sleeps, waits or is paused: then silence means nothing."""
+    asks: bool = False
+    """Whether it waits for an event: somebody's answer, for example."""
     steps: dict[str, KnownStep] = field(default_factory=dict[str, "KnownStep"])
     failed: list[KnownStep] = field(default_factory=list["KnownStep"])
     """Steps that failed, and may be tried again while it goes on."""

@@ -69,9 +69,14 @@ class Overdue:
                 continue
             if now - run.last > limit:
                 notes = _notes(now - run.last, rule.silent_for, run.known.silence)
-                self._tell_of_run(rule, run, now, notes, "stuck")
+                self._tell_of_run(rule, run, now, notes, "quiet")
             else:
                 run.look_at = min(run.look_at, run.last + limit)
+        for rule in run.known.of("waiting") if run.asks else ():
+            if now - run.last >= (rule.longer_than or 0.0):
+                self._tell_of_run(rule, run, now, {"duration": said(now - run.last)}, "quiet")
+            else:
+                run.look_at = min(run.look_at, run.last + (rule.longer_than or 0.0))
         for rule in run.known.of("run_too_long"):
             limit = rule.longer_than if rule.longer_than is not None else run.known.length.limit
             if now - run.started > limit:
@@ -90,14 +95,14 @@ class Overdue:
         self._tell(Fact(rule, about, True, now, {**notes, "service": run.service}))
 
     def moves_again(self, run: OpenRun, at: float) -> None:
-        """Say that a run is no longer stuck."""
-        run.told.discard("stuck")
-        for rule in run.known.of("stuck"):
+        """Say that a run is no longer stuck, nor waits."""
+        run.told.discard("quiet")
+        for rule in (*run.known.of("stuck"), *run.known.of("waiting")):
             self._no_longer(rule, run, at)
 
     def has_ended(self, run: OpenRun, at: float) -> None:
         """Say that nothing is the matter with a run any more: it has ended."""
-        for rule in (*run.known.of("stuck"), *run.known.of("run_too_long")):
+        for rule in (*run.known.of("stuck"), *run.known.of("waiting"), *run.known.of("run_too_long")):
             self._no_longer(rule, run, at)
 
     def _no_longer(self, rule: Rule, run: OpenRun, at: float) -> None:
@@ -197,8 +202,8 @@ class Overdue:
             self._missing.add((rule.name, workflow))
             return None
         run = self._watch.runs.get(run_id)
-        if run is not None and rule.when in {"stuck", "run_too_long"}:
-            run.told |= {rule.name} | ({"stuck"} if rule.when == "stuck" else set())
+        if run is not None and rule.when in {"stuck", "waiting", "run_too_long"}:
+            run.told |= {rule.name} | (set() if rule.when == "run_too_long" else {"quiet"})
             return None
         step = self._watch.steps.get((workflow, alert.labels.get("step", "")))
         going_on = [each for each in step.open.values() if each.run == run_id] if step else []

@@ -22,6 +22,7 @@ KINDS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     "run_too_long": (frozenset({"longer_than"}), frozenset()),
     "step_too_long": (frozenset({"longer_than"}), frozenset()),
     "stuck": (frozenset({"silent_for"}), frozenset()),
+    "waiting": (frozenset({"longer_than"}), frozenset()),
     "error_rate": (frozenset({"above", "window", "at_least"}), frozenset({"above"})),
     "missed": (frozenset({"cron", "every", "timezone", "grace"}), frozenset()),
     "heartbeat": (frozenset({"within"}), frozenset({"within"})),

@@ -86,7 +86,9 @@ class Watch:
                 run.longest_silence = max(run.longest_silence, heard - run.last)
                 run.last = max(run.last, heard)
                 run.waits = event.type in _WAITS
-                if "stuck" in run.told:
+                run.asks = event.type is EventType.WAIT_STARTED or (run.asks and run.waits)
+                run.look_at = 0.0 if run.asks else run.look_at
+                if "quiet" in run.told:
                     self.overdue.moves_again(run, heard)
             handler = handlers.get(event.type)
             if handler is not None:

@@ -19,6 +19,7 @@ _SENTENCES: Final = {
     "run_too_long": "{workflow} has been running for {duration}, {usual}",
     "step_too_long": "Step {step} of {workflow} has been running for {duration}, {usual}",
     "stuck": "{workflow} has been silent for {duration}, {usual}",
+    "waiting": "{workflow} has been waiting for an answer for {duration}",
     "error_rate": "{rate} of the runs of {workflow} failed",
     "missed": "{workflow} did not start: {expected}",
     "heartbeat": "{workflow} has not been heard of for {duration}",

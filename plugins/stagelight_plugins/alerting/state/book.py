@@ -22,7 +22,7 @@ FORGET_SECONDS: Final = 86_400.0
 """A resolved alert is remembered for so long, so that old facts that come again do not fire it."""
 COUNTED: Final = 10_000
 _HEARD_ONCE: Final = frozenset(
-    {"run_failed", "step_failed", "missed", "stuck", "run_too_long", "step_too_long"}
+    {"run_failed", "step_failed", "missed", "stuck", "waiting", "run_too_long", "step_too_long"}
 )
 """Said once, not again and again: what nobody ends is over some day."""
 
