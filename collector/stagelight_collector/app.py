@@ -154,6 +154,10 @@ class Collector:
         """Ask history in SQL that only reads."""
         return await self._history.query(sql, parameters, seconds=seconds, rows=rows)
 
+    def gather(self, hook: str) -> Sequence[tuple[str, Any]]:
+        """Ask all plugins for what a hook of theirs hands over."""
+        return self.plugins.call(hook, collector=self)
+
     async def start(self) -> None:
         """Start everything; on a failure, stop what was started and raise."""
         if self._started:

@@ -15,10 +15,13 @@ from urllib.parse import quote
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from stagelight_collector.places import line_of
 from stagelight_plugins.manager import BUILT_IN, GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from stagelight_plugins.errors import BadSettings
 
 FILE: Final = "stagelight.toml"
 """Read from the working directory, or from where `STAGELIGHT_CONFIG` points."""
@@ -222,7 +225,7 @@ class _Layers:
 def _file(problems: list[str]) -> _Data:
     path = config_path()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _with_plugins(tomllib.loads(path.read_text(encoding="utf-8")), problems)
     except FileNotFoundError:
         if os.environ.get("STAGELIGHT_CONFIG"):
             problems.append(f"STAGELIGHT_CONFIG: there is no file {path}")
@@ -233,9 +236,39 @@ def _file(problems: list[str]) -> _Data:
     return {}
 
 
+def _with_plugins(data: _Data, problems: list[str]) -> _Data:
+    """Read `[alerting]` as `[plugins.alerting]`: the tables of built-in plugins may stand at the top."""
+    plugins = data.get("plugins", {})
+    for name in _built_in() & data.keys() - Settings.model_fields.keys():
+        table = data.pop(name)
+        if isinstance(plugins, dict) and name in plugins:
+            problems.append(
+                f"{config_path()}: there are both [{name}] and [plugins.{name}]; keep one of them"
+            )
+        elif isinstance(plugins, dict):
+            data["plugins"] = plugins = {**_table(cast("object", plugins)), name: table}
+    return data
+
+
+def told(error: BadSettings) -> list[str]:
+    """Return what is wrong with a plugin's table, each problem with its file and line."""
+    try:
+        text = config_path().read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        text = ""
+    lines: list[str] = []
+    for place, message in error.problems:
+        keys = (error.name, *place)
+        line = max(line_of(text, keys), line_of(text, ("plugins", *keys)))
+        where = f"{config_path()}:{line}: " if line else ""
+        lines.append(f"{where}`{'.'.join(keys)}`: {message}")
+    return lines
+
+
 def _environment(environ: Mapping[str, str], problems: list[str], notes: list[str]) -> _Data:
     """Read `STAGELIGHT_PORT`, `STAGELIGHT_LIMITS__ROOMS` and the like; an empty variable is as good as none."""
-    settings = {name.upper(): name for name in Settings.model_fields if name != "agent"}
+    settings = {name.upper(): [name] for name in Settings.model_fields if name != "agent"}
+    settings |= {name.upper(): ["plugins", name] for name in _built_in()}
     found: _Data = {}
     for variable, text in sorted(environ.items()):
         first, *rest = variable.upper().removeprefix(PREFIX).split("__")
@@ -246,7 +279,7 @@ def _environment(environ: Mapping[str, str], problems: list[str], notes: list[st
             notes.append(f"{variable} is no variable of Stagelight and is ignored{nearest}")
         elif text:
             try:
-                _put(found, [settings[first], *(part.lower() for part in rest)], _value(first, rest, text))
+                _put(found, [*settings[first], *(part.lower() for part in rest)], _value(first, rest, text))
             except ValueError as error:
                 problems.append(f"{variable}: {text!r} is not JSON: {error}")
     return found
@@ -348,7 +381,11 @@ def _plugin_tables(settings: Settings, layers: _Layers, problems: list[str]) -> 
 
 def _installed() -> set[str]:
     third_party = {entry.name for entry in importlib.metadata.entry_points(group=GROUP)}
-    return third_party | {module.rpartition(".")[2] for module in BUILT_IN}
+    return third_party | _built_in()
+
+
+def _built_in() -> set[str]:
+    return {module.rpartition(".")[2] for module in BUILT_IN}
 
 
 def _nearest(name: str, possible: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 PluginError
 ├── UnknownPlugin
 ├── CoreBlocked
+├── BadSettings
 └── BrokenPlugin
 
 NotAccepted
@@ -11,9 +12,19 @@ QueryError
 ├── QueryRefused
 ├── QueryFailed
 └── HistoryAway
+
+DeliveryFailed
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Place: TypeAlias = tuple[str, ...]
+"""Keys that lead to a setting within a plugin's own table: `("receivers", "ops", "url")`."""
 
 
 class PluginError(Exception):
@@ -51,6 +62,17 @@ class CoreBlocked(PluginError):
         super().__init__(
             f"{name!r} is a part of the collector and cannot be blocked; take it out of `plugins.block`"
         )
+
+
+class BadSettings(PluginError):
+    """A plugin's own table cannot be used. The collector adds the file and the line of each place."""
+
+    def __init__(self, name: str, problems: Sequence[tuple[Place, str]]) -> None:
+        self.name = name
+        self.problems = tuple(problems)
+        """Where, and what to do about it; no secret is repeated."""
+        told = (f"`{'.'.join((name, *place))}`: {message}" for place, message in problems)
+        super().__init__("; ".join(told))
 
 
 class NotAccepted(Exception):
@@ -91,3 +113,26 @@ class HistoryAway(QueryError):
         self.retry_after = 1
         """Seconds."""
         super().__init__(f"{reason}; try again in {self.retry_after} s")
+
+
+class DeliveryFailed(Exception):
+    """A notifier could not hand a notification over. It is tried again, unless `final` says that it is of no use."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: int = 0,
+        retry_after: float = 0.0,
+        final: bool = False,
+        gone: bool = False,
+    ) -> None:
+        self.status = status
+        """The HTTP status, where there was one."""
+        self.retry_after = retry_after
+        """Seconds that the receiver asked to be left alone."""
+        self.final = final
+        """Whether this notification will never be taken."""
+        self.gone = gone
+        """Whether the receiver wants nothing any more."""
+        super().__init__(reason)

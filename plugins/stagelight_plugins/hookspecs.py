@@ -129,6 +129,13 @@ class Collector(Protocol):
         """
         ...
 
+    def gather(self, hook: str) -> Sequence[tuple[str, Any]]:
+        """Call a `register_…` hook of all plugins, and return each plugin's name and answer.
+
+        For hooks that one plugin offers to others: alerting asks for notifiers, for example.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
@@ -176,8 +183,24 @@ class Hooks:
         raise NotImplementedError
 
     @hookspec
-    def register_notifiers(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
-        """Called by the alerting plugin (which is yet to come). Return factories of notifiers by the name used in the configuration."""
+    def register_notifiers(self) -> Mapping[str, Callable[[Mapping[str, Any]], Notifier]]:
+        """Called when alerting starts. Return factories of notifiers by the `type` used in `[alerting.receivers.<name>]`.
+
+        A factory is given the other keys of that table, and raises ValueError with a sentence about what is wrong with them.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def register_conditions(self) -> Mapping[str, Callable[[Mapping[str, Any]], Condition]]:
+        """Called when alerting starts. Return factories of conditions by the `when` used in `[alerting.rules.<name>]`.
+
+        A factory is given the rule's table `options`, and raises ValueError with a sentence about what is wrong with it.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def register_actions(self, collector: Collector) -> Sequence[Actions]:
+        """Called when alerting starts with action links switched on. Return what runs can be acted on with."""
         raise NotImplementedError
 
     @hookspec
@@ -209,4 +232,109 @@ class Receiver(Protocol):
 
     async def stop(self) -> None:
         """Stop accepting, finish what was accepted. Safe before `start`, safe twice."""
+        ...
+
+
+class CommandLine(Protocol):
+    """What `click.get_current_context().find_root().obj` is while a command runs."""
+
+    def url(self) -> str:
+        """Return where the configured collector listens; a click exception says where that is not known."""
+        ...
+
+
+# --- alerting -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertView:
+    """One alert in a notification."""
+
+    fingerprint: str
+    """The same for the same labels, for ever; computed as Prometheus does."""
+    status: str
+    """`firing` or `resolved`."""
+    labels: Mapping[str, str]
+    """What it is: `alertname`, `severity`, `workflow`, and where it applies `step` and `run`."""
+    annotations: Mapping[str, str]
+    """What is said of it: `summary`, and where known `run`, `error`, `duration`, `usual`, `count`."""
+    starts: float
+    """Unix seconds."""
+    ends: float
+    """Unix seconds; 0 while it fires."""
+    url: str
+    """The page of its run, or of its workflow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """What one receiver is told about one group of alerts. The same notification may be sent more than once."""
+
+    id: str
+    """Stays the same over all tries."""
+    receiver: str
+    group: str
+    """Names the group; the same for the message that it is over."""
+    status: str
+    """`firing` while any alert of it fires, else `resolved`."""
+    title: str
+    text: str
+    labels: Mapping[str, str]
+    """Those that the group has in common."""
+    alerts: Sequence[AlertView]
+    truncated: int
+    """How many alerts are left out."""
+    url: str
+    """The page with all alerts."""
+    created: float
+    """Unix seconds."""
+    links: Sequence[tuple[str, str]] = ()
+    """Action links, words and addresses; none unless switched on."""
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """Hands notifications to one receiver. Each receiver has a queue of its own: a slow one delays no other."""
+
+    async def send(self, notification: Notification) -> None:
+        """Return when the receiver has taken it; it is cancelled after 30 s.
+
+        Raises:
+            DeliveryFailed: It was not taken; says whether and when to try again. Any other error is tried again, too.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that a condition found to be so."""
+
+    labels: Mapping[str, str]
+    """What it is about; the same labels are the same alert."""
+    text: str = ""
+
+
+@runtime_checkable
+class Condition(Protocol):
+    """A condition that a plugin adds to the rules of alerting."""
+
+    async def check(self) -> Sequence[Finding]:
+        """Return what is so now; what is no longer returned is resolved. Called again and again; 30 s at most."""
+        ...
+
+
+@runtime_checkable
+class Actions(Protocol):
+    """What can be done to a run from an alert: offered by an engine, used by signed links."""
+
+    async def offered(self, workflow: str, run_id: str) -> Sequence[str]:
+        """Return which of `approve`, `reject`, `retry`, `skip` can be done to this run now; none for a stranger's run."""
+        ...
+
+    async def act(self, action: str, workflow: str, run_id: str, *, step: str = "", reason: str = "") -> str:
+        """Do it; return one sentence that says what was done.
+
+        Raises:
+            ValueError: It cannot be done any more; the sentence says why.
+        """
         ...

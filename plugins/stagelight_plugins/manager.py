@@ -23,6 +23,7 @@ BUILT_IN: Final = (
     "stagelight_plugins.workflow_live",
     "stagelight_plugins.diagram",
     "stagelight_plugins.engine",
+    "stagelight_plugins.alerting",
 )
 """Modules of the plugins that come with Stagelight."""
 
@@ -100,6 +101,8 @@ class Plugins:
             with self._leaving_out(self._infos[name]):
                 try:
                     answers.append((name, function(**arguments)))
+                except PluginError:
+                    raise
                 except Exception as error:
                     raise BrokenPlugin(name, f"{hook} raised {type(error).__name__}: {error}") from error
         return answers

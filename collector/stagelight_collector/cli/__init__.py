@@ -12,7 +12,7 @@ from stagelight_collector import config
 from stagelight_collector.cli import usage
 from stagelight_collector.cli.client import configured_url
 from stagelight_collector.cli.commands import CORE
-from stagelight_plugins.errors import PluginError
+from stagelight_plugins.errors import BadSettings, PluginError
 from stagelight_plugins.manager import Plugins
 
 if TYPE_CHECKING:
@@ -48,6 +48,14 @@ def build(plugins: Plugins) -> click.Group:
     return cli
 
 
+class CommandHost:
+    """What commands of plugins may use."""
+
+    def url(self) -> str:
+        """Return where the configured collector listens."""
+        return configured_url()
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code (2: the user can mend it)."""
     try:
@@ -65,6 +73,8 @@ def main(arguments: Sequence[str]) -> int:
         return 141
     except config.ConfigError as error:
         return _fail(2, *error.problems)
+    except BadSettings as error:
+        return _fail(2, *config.told(error))
     except PluginError as error:
         return _fail(2, str(error))
 
@@ -76,7 +86,7 @@ def _run(arguments: list[str]) -> int:
         for info in plugins.infos():
             if info.problem:
                 click.echo(f"stagelight: warning: {info.problem}", err=True)
-    return int(cli.main(arguments, prog_name="stagelight", standalone_mode=False) or 0)
+    return int(cli.main(arguments, prog_name="stagelight", standalone_mode=False, obj=CommandHost()) or 0)
 
 
 def _plugins() -> Plugins:

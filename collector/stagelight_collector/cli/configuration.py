@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import click
 
 from stagelight_collector import config
 from stagelight_collector.cli.runs import json_option
+
+_SECRETIVE: Final = re.compile(
+    r"secret|password|passwd|token|key$|pagerduty|apprise|urls|authorization", re.IGNORECASE
+)
 
 
 @click.group("config", epilog="Example: STAGELIGHT_PORT=4400 stagelight config show")
@@ -22,6 +28,7 @@ def show(as_json: bool) -> int:
     """Print every setting in force, as stagelight.toml would have it."""
     found = config.read()
     data = found.settings.model_dump(mode="json")
+    data["plugins"] = _without_secrets(data["plugins"])
     if as_json:
         click.echo(json.dumps(data, indent=2))
     else:
@@ -34,11 +41,27 @@ def show(as_json: bool) -> int:
     return 2 if found.problems else 0
 
 
+def _without_secrets(value: Any, key: str = "") -> Any:
+    """Return a plugin's table as it can be shown: addresses may be secrets (Slack's are), and some keys say so."""
+    if isinstance(value, dict):
+        tables = cast("dict[str, Any]", value)
+        return {name: _without_secrets(inner, name) for name, inner in tables.items()}
+    if isinstance(value, list):
+        return [_without_secrets(inner, key) for inner in cast("list[object]", value)]
+    if isinstance(value, str) and not value.startswith(("env:", "file:")):
+        parts = urlsplit(value) if "://" in value else None
+        if parts is not None and (parts.path.strip("/") or parts.query or parts.username):
+            return f"{parts.scheme}://{parts.hostname}/…"
+        if _SECRETIVE.search(key):
+            return "…"
+    return value
+
+
 def _table(prefix: str, data: dict[str, Any]) -> None:
     nested: dict[str, dict[str, Any]] = {key: value for key, value in data.items() if isinstance(value, dict)}
     for key, value in data.items():
         if key not in nested:
-            click.echo(f"{key} = {json.dumps(value)}")
+            click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
     for key, value in nested.items():
         if value:
             click.echo(f"\n[{prefix}{key}]")

@@ -31,6 +31,7 @@ from stagelight_plugins.engine.retries import Retries
 
 register_routes = plugin.register_routes
 register_commands = plugin.register_commands
+register_actions = plugin.register_actions
 startup = plugin.startup
 shutdown = plugin.shutdown
 

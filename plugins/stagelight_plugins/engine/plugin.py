@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.publishing import Publisher
-    from stagelight_plugins.hookspecs import Collector
+    from stagelight_plugins.hookspecs import Actions, Collector
 
 NAME: Final = "engine"
 
@@ -45,6 +45,13 @@ class EnginePlugin:
 
         cli.add_command(workflows)
         cli.add_command(instances)
+
+    @hookimpl
+    def register_actions(self, collector: Collector) -> Sequence[Actions]:
+        """Return what an alert's links can do to instances."""
+        from stagelight_plugins.engine.actions import InstanceActions  # noqa: PLC0415 - only a collector needs it
+
+        return [InstanceActions(lambda: self.control_plane(collector))]
 
     @hookimpl
     async def startup(self, collector: Collector) -> None:

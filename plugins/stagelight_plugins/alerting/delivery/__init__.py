@@ -1,0 +1,1 @@
+"""Delivery: the outbox, each receiver's lane, and the guarded way out."""

@@ -1,0 +1,1 @@
+"""Notifiers: a notification in the words of each kind of receiver."""

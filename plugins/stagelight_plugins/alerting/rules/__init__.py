@@ -1,0 +1,1 @@
+"""Rules: what is watched, what is usual, and what is said of it."""

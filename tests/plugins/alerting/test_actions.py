@@ -1,0 +1,206 @@
+"""Action links: signed, expiring, used once, and never by whoever only looks."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from stagelight_collector.app import Collector
+from stagelight_plugins import hookimpl
+from stagelight_plugins.engine import NonRetryableError, WorkflowEntrypoint
+from stagelight_plugins.engine.plugin import plugin as engine_plugin
+from stagelight_plugins.manager import Plugins
+
+from .test_alerting import failing, settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from pathlib import Path
+
+    from .conftest import Receiver
+
+
+class Engine:
+    """A plugin in the engine's place."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str, str]] = []
+        self.can = ["approve", "reject"]
+
+    @hookimpl
+    def register_actions(self, collector: Any) -> Sequence[Any]:
+        del collector
+        return [self]
+
+    async def offered(self, workflow: str, run_id: str) -> Sequence[str]:
+        return self.can if (workflow, run_id) == ("etl", "one") else []
+
+    async def act(self, action: str, workflow: str, run_id: str, *, step: str = "", reason: str = "") -> str:
+        if not self.can:
+            raise ValueError("the run has ended")
+        self.done.append((action, run_id, step))
+        del workflow, reason
+        return f"Run {run_id} goes on."
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Have every collector load it."""
+    engine, original = Engine(), Plugins.__init__
+
+    def load(self: Plugins, core: Any = (), **options: Any) -> None:
+        original(self, [*core, ("actor", engine)], **options)
+
+    monkeypatch.setattr(Plugins, "__init__", load)
+    return engine
+
+
+@asynccontextmanager
+async def links(
+    folder: Path, receiver: Receiver, **actions: Any
+) -> AsyncGenerator[tuple[dict[str, str], Collector, aiohttp.ClientSession]]:
+    """Yield the links of a message about a failed run, by their words."""
+    table = {"slack": receiver.url, "actions": {"enabled": True, **actions}}
+    async with Collector(settings(folder, table)) as collector, aiohttp.ClientSession() as session:
+        await collector.accept(failing("one"))
+        (heard,) = await receiver.until(1)
+        buttons = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
+        yield {button["text"]["text"]: button["url"] for button in buttons[0]}, collector, session
+
+
+async def test_a_link_asks_first_and_acts_once(tmp_path: Path, receiver: Receiver, engine: Engine) -> None:
+    async with links(tmp_path, receiver) as (found, collector, session):
+        assert set(found) == {"Approve", "Reject"}
+        for _ in range(3):  # a preview, a scanner, a person
+            async with session.get(found["Approve"]) as page:
+                assert page.status == 200
+                assert '<form method="post">' in await page.text()
+        assert engine.done == []
+        async with session.post(found["Approve"]) as answer:
+            assert (answer.status, "Run one goes on." in await answer.text()) == (200, True)
+        for again in found.values():
+            async with session.post(again) as answer:
+                assert answer.status == 409
+                assert "answered already" in await answer.text()
+        assert engine.done == [("approve", "one", "")]
+        await collector.settle()
+        async with session.get(f"{collector.url}/api/v1/runs/one") as run:
+            logs = [line["message"] for line in (await run.json())["logs"]]
+    assert logs == ["Approve: done by a link in an alert"]
+
+
+async def test_a_link_that_was_changed_or_is_old_does_nothing(
+    tmp_path: Path, receiver: Receiver, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with links(tmp_path, receiver) as (found, collector, session):
+        url = found["Approve"]
+        payload = url.rpartition("/")[2].partition(".")[0]
+        for at in range(0, len(payload), 7):
+            changed = url.replace(
+                payload, f"{payload[:at]}{'A' if payload[at] != 'A' else 'B'}{payload[at + 1 :]}"
+            )
+            async with session.post(changed) as answer:
+                assert answer.status == 403
+        (service,) = [runner.sink for runner in collector.pipeline.sinks if runner.sink.name == "alerting"]
+        monkeypatch.setattr(service.links, "now", lambda: time.time() + 90_000)  # type: ignore[attr-defined]
+        async with session.post(url) as answer:
+            assert answer.status == 403
+            assert "expired" in (await answer.json())["detail"]
+    assert engine.done == []
+
+
+async def test_another_site_cannot_press_the_button(
+    tmp_path: Path, receiver: Receiver, engine: Engine
+) -> None:
+    async with links(tmp_path, receiver) as (found, _, session):
+        for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            async with session.post(found["Approve"], headers=headers) as answer:
+                assert answer.status == 403
+    assert engine.done == []
+
+
+async def test_a_link_says_so_when_it_comes_too_late(
+    tmp_path: Path, receiver: Receiver, engine: Engine
+) -> None:
+    async with links(tmp_path, receiver) as (found, _, session):
+        engine.can = []
+        async with session.post(found["Reject"]) as answer:
+            assert (answer.status, engine.done) == (409, [])
+
+
+async def test_links_are_off_unless_switched_on(tmp_path: Path, receiver: Receiver, engine: Engine) -> None:
+    del engine
+    table = {"slack": receiver.url}
+    async with Collector(settings(tmp_path, table)) as collector, aiohttp.ClientSession() as session:
+        await collector.accept(failing("one"))
+        (heard,) = await receiver.until(1)
+        assert "actions" not in {block["type"] for block in heard.json["blocks"]}
+        async with session.post(f"{collector.url}/-/alerting/actions/x.y") as answer:
+            assert answer.status == 404
+
+
+class Greeting(WorkflowEntrypoint):
+    """Waits for somebody's word, then fails where it is told to."""
+
+    async def run(self, event: Any, step: Any) -> str:
+        await step.wait_for_approval("let in", timeout="1 day")
+        return str(await step.do("welcome", lambda: event.payload["name"]))
+
+
+async def test_an_instance_of_the_engine_is_approved_by_a_link(tmp_path: Path, receiver: Receiver) -> None:
+    rules = {"asks": {"when": "waiting", "for": "0s"}}
+    table = {"slack": receiver.url, "actions": {"enabled": True}, "rules": rules}
+    async with Collector(settings(tmp_path, table)) as collector, aiohttp.ClientSession() as session:
+        plane = engine_plugin.control_plane(collector)
+        assert plane is not None
+        (sink,) = [runner.sink for runner in collector.pipeline.sinks if runner.sink.name == "alerting"]
+        sink.desk._settle = 0  # type: ignore[attr-defined]  # noqa: SLF001  # pyright: ignore  # half a minute is long
+        (workflow,) = await plane.register(Greeting)
+        made = await plane.create(workflow.name, {"name": "Ann"})
+        (heard,) = await receiver.until(1)
+        assert "has been waiting for an answer" in heard.json["text"]
+        (buttons,) = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
+        found = {button["text"]["text"]: button["url"] for button in buttons}
+        assert set(found) == {"Approve", "Reject"}
+        async with session.post(found["Approve"]) as answer:
+            assert answer.status == 200, await answer.text()
+        async for event in plane.subscribe(workflow.name, made.id):
+            last = event
+        assert last.type == "workflow_completed"
+
+
+async def test_an_instance_that_failed_can_be_tried_again_or_go_on_without_the_step(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    table = {"slack": receiver.url, "actions": {"enabled": True}}
+    async with Collector(settings(tmp_path, table)) as collector, aiohttp.ClientSession() as session:
+        plane = engine_plugin.control_plane(collector)
+        assert plane is not None
+        (workflow,) = await plane.register(Broken)
+        made = await plane.create(workflow.name)
+        (heard,) = await receiver.until(1)
+        (buttons,) = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
+        found = {button["text"]["text"]: button["url"] for button in buttons}
+        assert set(found) == {"Retry", "Skip the step"}
+        async with session.post(found["Skip the step"]) as answer:
+            assert answer.status == 200, await answer.text()
+        async for event in plane.subscribe(workflow.name, made.id):
+            last = event
+        assert last.type == "workflow_completed"
+
+
+class Broken(WorkflowEntrypoint):
+    """Has a step that always fails."""
+
+    async def run(self, event: Any, step: Any) -> str:
+        del event
+
+        def fail() -> None:
+            raise NonRetryableError("no such door")
+
+        await step.do("open door", fail)
+        return "in"
