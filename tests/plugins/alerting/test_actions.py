@@ -158,7 +158,8 @@ async def test_an_instance_of_the_engine_is_approved_by_a_link(tmp_path: Path, r
         plane = engine_plugin.control_plane(collector)
         assert plane is not None
         (sink,) = [runner.sink for runner in collector.pipeline.sinks if runner.sink.name == "alerting"]
-        sink.desk._settle = 0  # type: ignore[attr-defined]  # noqa: SLF001  # pyright: ignore  # half a minute is long
+        desk: Any = sink
+        desk.desk._settle = 0  # noqa: SLF001 - half a minute is long
         (workflow,) = await plane.register(Greeting)
         made = await plane.create(workflow.name, {"name": "Ann"})
         (heard,) = await receiver.until(1)

@@ -21,8 +21,6 @@ from stagelight_plugins.errors import BadSettings
 from stagelight_plugins.hookspecs import Finding
 from stagelight_plugins.manager import Plugins
 
-from .conftest import Receiver
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from stagelight_plugins.hookspecs import Notification
 
 ERROR = Failure(type="ValueError", message="no rows")
+
+    from .conftest import Receiver
 
 
 def settings(folder: Path, table: dict[str, Any]) -> Settings:
@@ -168,8 +168,8 @@ async def test_what_history_knows_from_before_is_usual_after_a_restart(
         service.desk._settle = 0  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # half a minute is long
         (heard,) = await receiver.until(1)
     assert heard.json["commonAnnotations"]["summary"].startswith(
-        "Step load of etl has been running for 1 h, 59× its usual"
-    )  # noqa: RUF001 - the sign is meant
+        "Step load of etl has been running for 1 h, 59\N{MULTIPLICATION SIGN} its usual"
+    )
 
 
 def _service(collector: Collector) -> Any:

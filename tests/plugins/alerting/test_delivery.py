@@ -23,7 +23,7 @@ from stagelight_plugins.alerting.state.store import Save, Store
 from .conftest import START, Receiver, World, world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from stagelight_plugins.hookspecs import Notifier
@@ -134,7 +134,7 @@ async def slam(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-async def endless(request: web.Request) -> web.StreamResponse:
+async def endless(_request: web.Request) -> web.StreamResponse:
     """Answer with 10 MB."""
     return web.Response(status=500, body=b"x" * (10 << 20))
 

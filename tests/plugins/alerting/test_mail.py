@@ -81,7 +81,10 @@ async def inbox(certificate: Path) -> AsyncIterator[tuple[Inbox, int]]:
 
 
 def smtp(
-    port: int, certificate: Path, monkeypatch: pytest.MonkeyPatch, password: str = "open sesame"
+    port: int,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    password: str = "open sesame",  # noqa: S107 - of a server of the test's own
 ) -> Smtp:
     monkeypatch.setenv("SMTP_PASSWORD", password)
     return Smtp.model_validate(
