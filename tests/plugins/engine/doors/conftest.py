@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import pytest_asyncio
+import pytest
 from cloudflare import AsyncCloudflare
 
 from stagelight_collector.app import Collector
 from stagelight_collector.config import Settings
-from stagelight_plugins.engine.loading import load
-from stagelight_plugins.engine.plugin import plugin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
-    import pytest
     from cloudflare.types.workflows import InstanceGetResponse
 
 ACCOUNT = "any"
-FILE = "flows_of_doors.py"
 FLOWS = '''
 """Workflows that the tests drive."""
 
@@ -85,29 +82,18 @@ class Driver:
                 await asyncio.sleep(0.01)
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="package")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Collector]:
-    """One collector for all tests: starting it takes longer than they do."""
-    folder = tmp_path_factory.mktemp("doors")
-    (folder / FILE).write_text(FLOWS)
-    plugins = {"engine": {"workflows": [str(folder / FILE)]}}
-    made = Settings.model_validate({"data_dir": folder / "data", "port": 0, "plugins": plugins})
+@pytest.fixture
+async def collector(tmp_path: Path) -> AsyncIterator[Collector]:
+    """A collector of its own for each test: the embedded history is open once in a process."""
+    source = tmp_path / f"flows_{tmp_path.name}.py"
+    source.write_text(FLOWS)
+    plugins = {"engine": {"workflows": [str(source)]}}
+    made = Settings.model_validate({"data_dir": tmp_path / "data", "port": 0, "plugins": plugins})
     async with Collector(made) as collector:
         yield collector
 
 
-@pytest_asyncio.fixture(loop_scope="package")
-async def collector(running: Collector) -> Collector:
-    """The collector, with an engine in which nothing has happened yet."""
-    plane = plugin.control_plane(running)
-    assert plane is not None
-    for workflow in await plane.workflows():
-        await plane.delete_workflow(workflow.name)
-    await plane.register(*load([running.plugin_config("engine")["workflows"][0]]))
-    return running
-
-
-@pytest_asyncio.fixture(loop_scope="package")
+@pytest.fixture
 async def driver(collector: Collector) -> AsyncIterator[Driver]:
     base = f"{collector.url}/client/v4"
     async with AsyncCloudflare(api_token=ACCOUNT, base_url=base, max_retries=0) as client:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     Ask = Callable[..., Awaitable[tuple[int, str, str]]]
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
-
 
 @pytest.fixture
 def ask(driver: Driver, capsys: pytest.CaptureFixture[str]) -> Ask:

@@ -16,8 +16,6 @@ from .conftest import ACCOUNT, Driver
 if TYPE_CHECKING:
     from stagelight_collector.app import Collector
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
-
 
 def of(step: Any) -> tuple[str, str]:
     """Return the type and the name of a step."""
