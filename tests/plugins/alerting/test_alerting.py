@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from stagelight_plugins.hookspecs import Notification
 
-ERROR = Failure(type="ValueError", message="no rows")
-
     from .conftest import Receiver
+
+ERROR = Failure(type="ValueError", message="no rows")
 
 
 def settings(folder: Path, table: dict[str, Any]) -> Settings:
