@@ -105,7 +105,7 @@ async def restate(directory: Path, count: int) -> float:
     import aiohttp
     from hypercorn.asyncio import serve  # pyright: ignore[reportUnknownVariableType] - its own types
     from hypercorn.config import Config
-    from restate_service import app  # type: ignore[import-not-found,unused-ignore] - beside this file
+    from restate_service import app  # type: ignore[import-not-found,unused-ignore]  # beside this file
 
     ingress, admin, node, port = (free_port() for _ in range(4))
     config = Config.from_mapping({"bind": [f"127.0.0.1:{port}"], "h2_max_concurrent_streams": 2_000})
@@ -140,7 +140,7 @@ async def restate(directory: Path, count: int) -> float:
 
 async def temporal(directory: Path, count: int) -> float:
     """Temporal's development server, its database in a file."""
-    from temporal_workflow import TASK_QUEUE, Three, add  # type: ignore[import-not-found,unused-ignore] - beside this file
+    from temporal_workflow import TASK_QUEUE, Three, add  # type: ignore[import-not-found,unused-ignore]  # beside this file
     from temporalio.client import Client
     from temporalio.worker import Worker
 
