@@ -344,7 +344,7 @@ class Health:
     """Journal rows that the collector has not confirmed yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class From:
     """A step from which a restart begins: it and all that began after it are done again, what was before is reused."""
 

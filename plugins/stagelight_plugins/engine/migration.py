@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from stagelight_plugins.engine.account import Plane
 from stagelight_plugins.engine.errors import WrongControlPlane
@@ -28,10 +28,10 @@ R = TypeVar("R")
 
 def requires_version(
     plane: Plane,
-) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[Concatenate[Any, P], R]]:
+) -> Callable[[Callable[Concatenate[AccountOld, P], R]], Callable[Concatenate[AccountOld, P], R]]:
     """Guard a method of `AccountOld`: it may only be called while this control plane is in force."""
 
-    def guard(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    def guard(method: Callable[Concatenate[AccountOld, P], R]) -> Callable[Concatenate[AccountOld, P], R]:
         @functools.wraps(method)
         def guarded(self: AccountOld, *args: P.args, **kwargs: P.kwargs) -> R:
             if self.workflow.plane is not plane:

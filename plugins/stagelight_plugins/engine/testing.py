@@ -30,7 +30,7 @@ from stagelight_plugins.engine.house import Hooks, Mock
 from stagelight_plugins.engine.registry import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from datetime import datetime
 
     from stagelight_plugins.engine.engine import Engine
@@ -277,7 +277,7 @@ class EngineForTests:
 @contextlib.asynccontextmanager
 async def engine_for_tests(
     *workflows: type[WorkflowEntrypoint], limits: Limits | None = None, clock: VirtualClock | None = None
-) -> AsyncIterator[EngineForTests]:
+) -> AsyncGenerator[EngineForTests]:
     """Open an engine for one test, with these workflows; it is gone with its file at the end."""
     script, time = _Script(), clock or VirtualClock()
     with tempfile.TemporaryDirectory(prefix="stagelight-engine-") as directory:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.plugins.engine.conftest import Bench
 
     from stagelight_plugins.engine.control_plane import LocalControlPlane
+    from stagelight_plugins.engine.engine import Engine
+    from stagelight_plugins.engine.house import House
     from stagelight_plugins.engine.step import Step
 else:
     Bench = LocalControlPlane = Any
@@ -138,8 +140,12 @@ async def test_the_alarm_starts_an_instance_whose_registration_was_lost(
 ) -> None:
     plane = await bench.open(Quick)
     monkeypatch.setattr("stagelight_plugins.engine.house.START_ALARM", 30)
-    lost: list[Any] = []
-    monkeypatch.setattr(type(plane.house), "register_later", lambda _, engine: lost.append(engine))
+    lost: list[Engine] = []
+
+    def lose(_: House, engine: Engine) -> None:
+        lost.append(engine)
+
+    monkeypatch.setattr(type(plane.house), "register_later", lose)
     made = await plane.create("Quick", "alarmed")
 
     assert (await bench.until("Quick", made.id)).output == "alarmed"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stagelight_plugins.engine import Status, StepFailed, WaitTimedOut, WorkflowEntrypoint, WorkflowEvent
+from stagelight_plugins.engine.contract import EventName
 from stagelight_plugins.engine.testing import engine_for_tests
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ async def test_no_sleep_ends_early_when_the_clock_is_set(jump: int, then: str) -
         await engine.advance(then)
         (slept,) = [step for step in await run.steps() if step.type == "sleep"]
         assert slept.ended >= sleep.due
-        assert (await run.events()).count("sleep_completed") == 1
+        assert (await run.events()).count(EventName.SLEEP_COMPLETED) == 1
 
 
 async def test_schedules_create_instances_on_time_and_each_time_once() -> None:
