@@ -24,6 +24,7 @@ from stagelight_collector.api.history import HistoryApi
 from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
 from stagelight_collector.api.sql import SqlApi
 from stagelight_collector.api.statistics import StatisticsApi
+from stagelight_collector.api.transfer import TransferApi
 from stagelight_collector.archive import Archive
 from stagelight_collector.attribution import Attribution
 from stagelight_collector.clickhouse import ClickHouseInterface
@@ -257,6 +258,7 @@ class Collector:
             ("history", RoutesPlugin(HistoryApi(hub, archive, self._keeper).routes)),
             ("statistics", RoutesPlugin(StatisticsApi(history).routes)),
             ("sql", RoutesPlugin(SqlApi(history).routes)),
+            ("transfer", RoutesPlugin(TransferApi(self.pipeline).routes)),
             ("feed", RoutesPlugin(lambda: [*Feed(hub).routes(), *SocketFeed(hub).routes()])),
             ("health", RoutesPlugin(self.health.routes)),
             ("page", RoutesPlugin(Page().routes)),
@@ -372,7 +374,7 @@ def core_plugins() -> list[tuple[str, object]]:
     """Return the collector's own parts as plugins, for listing."""
     return [
         (name, RoutesPlugin(tuple))
-        for name in ("receiver", "api", "history", "statistics", "sql", "feed", "health", "page")
+        for name in ("receiver", "api", "history", "statistics", "sql", "transfer", "feed", "health", "page")
     ]
 
 

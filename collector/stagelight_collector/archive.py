@@ -59,10 +59,12 @@ class _Loaded(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Loose:
-    """Events that are no entry of the journal, and who waits to hear that history has them."""
+    """A batch that is no entry of the journal, and who waits to hear that history has it."""
 
-    events: Sequence[Event]
+    batch: Batch
     stored: asyncio.Future[None] | None = None
+    again: bool = False
+    """Whether history may have some of it already."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +128,7 @@ class Archive:
             else:
                 orphans.append(item.event)
         if orphans:
-            self._loose.append(_Loose(orphans))
+            self._loose.append(_Loose(Batch(seq=0, events=orphans)))
             self.wake()
 
     async def store(self, events: Sequence[Event]) -> None:
@@ -136,10 +138,22 @@ class Archive:
             HistoryError: History refuses them for good.
             ArchiveStopped: The collector is going down; they may or may not be in history.
         """
+        await self._store(Batch(seq=0, events=events), again=False)
+
+    async def restore(self, batch: Batch) -> None:
+        """Take what may be in history already, in part or in whole, and return when all of it is there once.
+
+        Raises:
+            HistoryError: History refuses it for good.
+            ArchiveStopped: The collector is going down; it may or may not be in history.
+        """
+        await self._store(batch, again=True)
+
+    async def _store(self, batch: Batch, *, again: bool) -> None:
         if self._stopped:
             raise ArchiveStopped
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._loose.append(_Loose(events, stored))
+        self._loose.append(_Loose(batch, stored, again))
         self.wake()
         await stored
 
@@ -267,32 +281,34 @@ class Archive:
         """Insert entries one by one, and in parts of few days, so that none takes others down; return the refused."""
         refused: list[Entry] = []
         for loaded in load:
-            parts = [await self._insert(part, "", again=True) for part in by_days(loaded.batch, MAX_DAYS)]
-            if errors := [error for error in parts if error is not None]:
-                _log.error("history refuses request %d, which is set aside: %s", loaded.entry.seq, errors[0])
+            if error := await self._insert_parts(loaded.batch):
+                _log.error("history refuses request %d, which is set aside: %s", loaded.entry.seq, error)
                 refused.append(loaded.entry)
         return refused
 
     async def _insert_loose(self) -> bool:
-        """Insert the events that are no entry of the journal; return whether there were any."""
+        """Insert what is no entry of the journal; return whether there was any."""
         loose = self._loose[:]
         if not loose:
             return False
-        merged = Batch(seq=0, events=[event for item in loose for event in item.events])
-        error = await self._insert(merged, "")
+        merged = merge(0, [item.batch for item in loose])
+        error = await self._insert(merged, "", again=any(item.again for item in loose))
         for item in loose:
-            if error is not None:  # one of them is at fault: each for itself
-                self._answer(item, await self._insert(Batch(seq=0, events=item.events), "", again=True))
-            else:
-                self._answer(item, None)
+            # If one of them is at fault: each for itself.
+            self._answer(item, None if error is None else await self._insert_parts(item.batch))
         return True
+
+    async def _insert_parts(self, batch: Batch) -> HistoryError | None:
+        """Insert a batch in parts of few days; return the first error if history refuses one for good."""
+        parts = [await self._insert(part, "", again=True) for part in by_days(batch, MAX_DAYS)]
+        return next((error for error in parts if error is not None), None)
 
     def _answer(self, item: _Loose, error: HistoryError | None) -> None:
         """Tell whoever waits for these events what became of them."""
         self._loose.remove(item)
         if error is not None:
-            self.turned_away += len(item.events)
-            _log.error("history refuses %d events: %s", len(item.events), error)
+            self.turned_away += len(item.batch.events)
+            _log.error("history refuses %d events: %s", len(item.batch.events), error)
         if item.stored is None or item.stored.done():
             return
         if error is None:

@@ -121,6 +121,19 @@ class Pipeline:
             await self._spread(Batch(seq=0, events=events))
             await self.archive.store(events)
 
+    async def restore(self, batch: Batch) -> None:
+        """Take a run that was exported, of which history may have something already; return when it has all of it.
+
+        It is history: plugin sinks do not hear of it, for nobody wants to be alerted of last year's failure.
+
+        Raises:
+            HistoryError: History refuses it for good.
+            ArchiveStopped: The collector is going down.
+        """
+        _check(batch.events)
+        await self.archive.restore(batch)
+        await self.hub.write(batch.events)
+
     async def replay(self) -> int:
         """Decode again what the journal holds from before a restart. Return the number of entries.
 

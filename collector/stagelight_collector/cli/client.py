@@ -89,6 +89,30 @@ class Client:
         headers = {"Content-Type": "application/json"}
         return self._answer(path, query, method="POST", data=json.dumps(body).encode(), headers=headers)
 
+    def send(self, *path: str, data: bytes) -> dict[str, Any]:
+        """Send a file to a path, and return the JSON that is answered.
+
+        Raises:
+            UserError: As for `get`.
+        """
+        headers = {"Content-Type": "application/x-ndjson"}
+        return self._answer(path, {}, method="POST", data=data, headers=headers)
+
+    def file(self, *path: str) -> bytes:
+        """Return the JSON Lines at a path.
+
+        Raises:
+            UserError: As for `get`.
+        """
+        with self._open(path, {}) as response:
+            try:
+                data = response.read()
+            except (OSError, HTTPException) as error:
+                raise self._stranger() from error
+        if response.headers.get_content_type() != "application/x-ndjson":
+            raise self._stranger()
+        return data
+
     def delete(self, *path: str, **query: Any) -> dict[str, Any]:
         """Delete what is at a path, and return the JSON that is answered.
 

@@ -1,4 +1,4 @@
-"""`stagelight runs`: list, show, follow and delete runs."""
+"""`stagelight runs`: list, show, follow, export, import and delete runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.text import Text
 from stagelight.conventions import RUN_ENDS, RunStatus
 from stagelight_collector.cli import lines
 from stagelight_collector.cli.client import Client, url_option
+from stagelight_collector.cli.failures import UserError
 from stagelight_collector.cli.parameters import Duration
 from stagelight_collector.cli.tables import print_table
 from stagelight_collector.cli.tree import StepTree
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 SHOWN_LOGS: Final = 10
 """Log lines that `runs show` prints: the last ones."""
+MAX_FILE: Final = 64 << 20
+"""Bytes of an exported run, at most; the collector takes no more."""
 
 Show = Callable[[str, dict[str, Any]], None]
 _ENDED: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED})
@@ -39,7 +43,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 @click.group(epilog="Example: stagelight runs list --status failed")
 def runs() -> None:
-    """List, show, follow and delete runs."""
+    """List, show, follow, export, import and delete runs."""
 
 
 @runs.command("list", epilog="Example: stagelight runs list --workflow etl --json | jq '.runs[].id'")
@@ -132,6 +136,44 @@ def delete(run_id: str, force: bool, url: str, as_json: bool) -> None:
     """Delete a run, its spans and its log lines, for good."""
     found = Client(url, timeout=600).delete("api", "v1", "runs", run_id, force=int(force))
     click.echo(json.dumps(found) if as_json else f"Deleted {lines.plain(found['run'])}.")
+
+
+@runs.command(
+    "export", epilog="Example: stagelight runs export 4bf92f3577b34da6a3ce929d0e0e4736 -o run.jsonl"
+)
+@click.argument("run_id")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-", metavar="FILE",
+    help="Where to write it; by default standard output.",
+)  # fmt: skip
+@url_option
+def export(run_id: str, output: Path, url: str) -> None:
+    """Write a run as a file: JSON Lines of its events, spans and log lines."""
+    data = Client(url, timeout=600).file("api", "v1", "runs", run_id, "export")
+    if str(output) == "-":
+        click.echo(data, nl=False)
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot write {output} ({error.strerror}); name another file with -o") from error
+
+
+@runs.command("import", epilog="Example: stagelight runs import run.jsonl")
+@click.argument("file", type=click.File("rb"))
+@url_option
+@json_option
+def import_(file: BinaryIO, url: str, as_json: bool) -> None:
+    """Put a run that was exported into history; `-` reads standard input.
+
+    A run that is there already stays as it is.
+    """
+    data = file.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise UserError(f"the file has more than {MAX_FILE >> 20} MiB, which no exported run has")
+    found = Client(url, timeout=600).send("api", "v1", "runs", "import", data=data)
+    counts = f"{found['events']} events, {found['spans']} spans, {found['logs']} log lines"
+    click.echo(json.dumps(found) if as_json else f"Imported {lines.plain(found['run'])}: {counts}.")
 
 
 @contextmanager

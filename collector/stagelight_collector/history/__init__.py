@@ -11,7 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stagelight_collector.history.engine import engine_of
-from stagelight_collector.history.errors import BadCursor, HistoryClosed, HistoryError, HistoryInUse
+from stagelight_collector.history.errors import (
+    BadCursor,
+    HistoryClosed,
+    HistoryError,
+    HistoryInUse,
+    RunTooLarge,
+)
 from stagelight_collector.history.records import (
     Dropped,
     ErrorGroup,
@@ -49,6 +55,7 @@ __all__ = [
     "Retention",
     "RunFilter",
     "RunRecord",
+    "RunTooLarge",
     "TableStatus",
     "WorkflowRecord",
     "WorkflowStatistics",
@@ -112,6 +119,14 @@ class History(Protocol):
 
         Keys: `trace_id span_id parent_span_id name kind service start duration status status_message attributes
         resource scope`, `events` (`time name attributes`), `links` (`trace_id span_id`).
+        """
+        ...
+
+    async def run_batch(self, run_id: str, most: int) -> Batch:
+        """Return all of a run as it would be inserted: its events, and the spans and log lines of its traces.
+
+        Raises:
+            RunTooLarge: There are more than `most` of one kind.
         """
         ...
 

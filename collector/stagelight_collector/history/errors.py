@@ -37,3 +37,11 @@ class BadCursor(HistoryError):
 
     def __init__(self) -> None:
         super().__init__("the cursor is not one that was handed out; start again without it")
+
+
+class RunTooLarge(HistoryError):
+    """A run has more than fits into one answer."""
+
+    def __init__(self, run_id: str, most: str) -> None:
+        super().__init__(f"the run {run_id!r} has more than {most}")
+        self.run_id = run_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from stagelight_collector.history import pruning, reader, schema, statistics
+from stagelight_collector.history import pruning, reader, schema, statistics, whole
 from stagelight_collector.history.asking import Asker
 from stagelight_collector.history.engine import ChdbEngine
 from stagelight_collector.history.lane import Lane
@@ -91,6 +91,10 @@ class ClickHouseHistory:
     async def run_spans(self, run_id: str, limit: int = 1_000) -> list[dict[str, Any]]:
         """See `History.run_spans`."""
         return await self._read.call(lambda handle: reader.run_spans(handle, run_id, limit))
+
+    async def run_batch(self, run_id: str, most: int) -> Batch:
+        """See `History.run_batch`."""
+        return await self._read.call(lambda handle: whole.run_batch(handle, run_id, most))
 
     async def workflows(self, since: int = 0) -> list[WorkflowRecord]:
         """See `History.workflows`."""

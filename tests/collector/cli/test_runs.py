@@ -16,13 +16,11 @@ import pytest
 
 from stagelight_collector.cli.client import TRIES, Client, CollectorGone
 
-from .conftest import PATIENCE_SECONDS, Running, collecting
+from .conftest import PATIENCE_SECONDS, Answer, Running, collecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
-
-    from .conftest import Answer
 
     Program = Callable[[Running, str], subprocess.Popen[str]]
 
@@ -250,3 +248,32 @@ def test_doctor_looks_at_the_data_directory(stagelight: Callable[..., Answer], t
     (tmp_path / "stagelight.toml").write_text("data_dir = 'file/below'\n")
 
     assert re.search(r"wrong +data directory: .*file is a file; name another", stagelight("doctor").out)
+
+
+def test_a_run_goes_into_a_file_and_back(
+    stagelight: Callable[..., Answer], shared: Running, program: Program, tmp_path: Path
+) -> None:
+    process = program(shared, app("travels"))
+    shared.wait_for("travels", "running")
+    process.communicate("\n" * 10, timeout=30)
+    file = tmp_path / "run.jsonl"
+
+    assert stagelight("runs", "export", "travels", "-o", str(file), "--url", shared.url) == Answer(0, "", "")
+    answer = stagelight("runs", "import", str(file), "--url", shared.url)
+    assert (answer.code, answer.err) == (0, "")
+    assert re.fullmatch(r"Imported travels: \d+ events, \d+ spans, \d+ log lines\.\n", answer.out)
+    assert json.loads(file.read_text().splitlines()[0])["version"] == 1
+    assert stagelight("runs", "export", "travels", "--url", shared.url).out == file.read_text()
+
+    file.write_text("hello\n")
+    answer = stagelight("runs", "import", str(file), "--url", shared.url)
+    assert answer.code == 2
+    assert answer.err.startswith(
+        "stagelight: This is not the file of a run: line 1 of the file: it is no header"
+    )
+    assert len(answer.err.splitlines()) == 1
+
+    answer = stagelight("runs", "export", "nobody", "--url", shared.url)
+    assert (answer.out, "There is no run 'nobody'" in answer.err) == ("", True)
+    answer = stagelight("runs", "export", "travels", "-o", "no/such/folder", "--url", shared.url)
+    assert "cannot write no/such/folder (No such file or directory)" in answer.err
