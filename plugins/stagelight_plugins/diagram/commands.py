@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from stagelight_plugins.diagram.check import findings, report
 from stagelight_plugins.diagram.mermaid import mermaid
 from stagelight_plugins.diagram.outline import outline
 from stagelight_plugins.diagram.parse import SUFFIXES, parse
@@ -42,20 +43,27 @@ def diagram() -> None:
     default="tree",
     show_default=True,
 )
-@click.option("--check", is_flag=True, help="Fail if a file cannot be read.")
-def draw(path: Path, form: str, *, check: bool) -> None:
+@click.option(
+    "--check", is_flag=True, help="Draw nothing; say what workflows should not do, and fail if there is any."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with --check, too.")
+def draw(path: Path, form: str, *, check: bool, as_json: bool) -> None:
     """Draw the workflows of a file or a directory (the word `draw` may be left out)."""
     root = path if path.is_dir() else path.parent
     answers = [(file, parse(file.read_bytes(), str(file), root=root)) for file in _files(path)]
+    if check:
+        found = findings(answers)
+        click.echo(report(found, as_json=as_json))
+        raise SystemExit(1 if found else 0)
     failed = [(file, answer) for file, answer in answers if not answer["success"]]
     for _, answer in failed:
         click.echo(answer["error"], err=True)
     workflows = [workflow for _, answer in answers for workflow in answer["workflows"]]
-    if form == "json":
+    if as_json or form == "json":
         click.echo(json.dumps({"success": not failed, "v": 1, "workflows": workflows}, indent=2))
     else:
         click.echo("\n\n".join(_drawn(workflow, form) for workflow in workflows) or "no workflows found")
-    if failed and (check or not path.is_dir()):
+    if failed and not path.is_dir():
         raise SystemExit(1)
 
 
