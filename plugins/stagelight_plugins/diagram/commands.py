@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from stagelight_plugins.diagram.changes import changes, told
+from stagelight_plugins.diagram.check import findings, report
 from stagelight_plugins.diagram.mermaid import mermaid
-from stagelight_plugins.diagram.outline import outline
+from stagelight_plugins.diagram.outline import outline, printable
 from stagelight_plugins.diagram.parse import SUFFIXES, parse
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ class _Default(click.Group):
     """A group whose `draw` need not be named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in {*self.commands, "--help", "-h"}:
+        if "--diff" in args:
+            args = ["diff", *(arg for arg in args if arg != "--diff")]
+        elif args and args[0] not in {*self.commands, "--help", "-h"}:
             args = ["draw", *args]
         return super().parse_args(ctx, args)
 
@@ -42,21 +46,53 @@ def diagram() -> None:
     default="tree",
     show_default=True,
 )
-@click.option("--check", is_flag=True, help="Fail if a file cannot be read.")
-def draw(path: Path, form: str, *, check: bool) -> None:
+@click.option(
+    "--check", is_flag=True, help="Draw nothing; say what workflows should not do, and fail if there is any."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with --check, too.")
+def draw(path: Path, form: str, *, check: bool, as_json: bool) -> None:
     """Draw the workflows of a file or a directory (the word `draw` may be left out)."""
     root = path if path.is_dir() else path.parent
     answers = [(file, parse(file.read_bytes(), str(file), root=root)) for file in _files(path)]
+    if check:
+        found = findings(answers)
+        click.echo(report(found, as_json=as_json))
+        raise SystemExit(1 if found else 0)
     failed = [(file, answer) for file, answer in answers if not answer["success"]]
     for _, answer in failed:
         click.echo(answer["error"], err=True)
     workflows = [workflow for _, answer in answers for workflow in answer["workflows"]]
-    if form == "json":
+    if as_json or form == "json":
         click.echo(json.dumps({"success": not failed, "v": 1, "workflows": workflows}, indent=2))
     else:
         click.echo("\n\n".join(_drawn(workflow, form) for workflow in workflows) or "no workflows found")
-    if failed and (check or not path.is_dir()):
+    if failed and not path.is_dir():
         raise SystemExit(1)
+
+
+@diagram.command("diff", epilog="Example: stagelight diagram --diff old/app.py app.py")
+@click.argument("old", type=click.Path(exists=True, path_type=Path))
+@click.argument("new", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diff(old: Path, new: Path, *, as_json: bool) -> None:
+    """Say which steps were added, removed and renamed, and which run side by side no more (or now).
+
+    `stagelight diagram --diff` is the same. A removed step has its line in OLD, all else in NEW.
+    """
+    found = changes(_read(old), _read(new))
+    text = "\n".join(printable(told(change)) for change in found) or "nothing changed"
+    click.echo(json.dumps({"changes": found}, indent=2) if as_json else text)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    root = path if path.is_dir() else path.parent
+    workflows: list[dict[str, Any]] = []
+    for file in _files(path):
+        answer = parse(file.read_bytes(), str(file), root=root)
+        if not answer["success"]:
+            raise click.ClickException(answer["error"])
+        workflows += answer["workflows"]
+    return workflows
 
 
 def _drawn(workflow: dict[str, Any], form: str) -> str:

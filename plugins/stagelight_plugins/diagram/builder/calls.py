@@ -96,6 +96,8 @@ class Calls(Steps):
         return self.invoke(function, arguments, inline=inline, line=self.line(node))
 
     def _external(self, path: str, arguments: Sequence[Value], node: t.Call) -> Value:
+        if path != "Date" or not arguments:  # a date that is given is the same each time
+            self.findings.call(path, self.line(node), self.source)
         last = path.rpartition(".")[2].rpartition(":")[2]
         if path in {"Object.freeze", "Object.assign", "structuredClone", "Object.seal"} and arguments:
             return _merged(arguments)
@@ -254,6 +256,7 @@ class Calls(Steps):
     def join_drawn(self, kind: str, drawn: list[Draft], value: Value, line: int) -> Value:
         """Draw what a combinator waits for, of which `drawn` has just been met."""
         self.frame.counter.waits = True
+        self.findings.joined(kind, line, self.source)
         if isinstance(value, ListValue):
             value = self._started(value, drawn)
         tokens = promised(value)

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from stagelight_plugins.diagram.builder.findings import Findings
 from stagelight_plugins.diagram.builder.frame import Counter, Frame
 from stagelight_plugins.diagram.builder.scope import Scope
 from stagelight_plugins.diagram.builder.values import (
@@ -39,6 +40,9 @@ class Core:
         budget: What may be spent.
     """
 
+    lazy = False
+    """Whether calling an asynchronous function does nothing until it is awaited."""
+
     def __init__(self, source: bytes, budget: Budget) -> None:
         self.source = source
         self.budget = budget
@@ -53,6 +57,7 @@ class Core:
         self.known: dict[int, Known] = {}
         self.made: list[Closure] = []
         self.inlining: list[int] = []
+        self.findings = Findings()
 
     # What the other parts do
 

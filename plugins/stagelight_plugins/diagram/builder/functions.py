@@ -52,9 +52,6 @@ class Known:
 class Functions(Statements):
     """Calls functions."""
 
-    lazy = False
-    """Whether calling an asynchronous function does nothing until it is awaited."""
-
     def invoke(
         self, callee: Value, arguments: Sequence[Value], *, inline: bool = False, line: int = 0
     ) -> Value:

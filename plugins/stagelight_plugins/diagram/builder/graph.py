@@ -27,7 +27,7 @@ class Graph(Calls):
         self.conditions = 0
         frame = Frame(start.this, start.home, Counter())
         self.made.clear()
-        with self.capture() as nodes:
+        with self.capture() as nodes, self.findings.of(self.source):
             self.inlining.append(id(start.node))
             result = self._follow(start, arguments, frame)
             self.inlining.pop()
@@ -50,6 +50,8 @@ class Graph(Calls):
                 definition["workflow"] = title
             made["functions"][known.name] = definition
         made["nodes"] = to_json(_plain(body))
+        if found := self.findings.to_json():
+            made["findings"] = found
         if payload is not None and (payload.read or payload.fields):
             made["payload"] = payload.to_json()
         return made

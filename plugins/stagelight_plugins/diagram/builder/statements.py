@@ -9,8 +9,10 @@ from stagelight_plugins.diagram.builder.members import Members
 from stagelight_plugins.diagram.builder.scope import Scope
 from stagelight_plugins.diagram.builder.values import (
     UNKNOWN,
+    Deferred,
     External,
     ListValue,
+    Promise,
     Value,
     join,
     truth,
@@ -33,10 +35,22 @@ class Statements(Members):
             self.budget.spend()
             method = getattr(self, f"_do_{type(node).__name__.lower()}", None)
             if method is None:
-                self.value(node)
+                self._dropped(node, self.value(node))
             elif method(node):
                 return True
         return False
+
+    def _dropped(self, node: t.Node, value: Value) -> None:
+        """Look at a value that nobody takes."""
+        idle = isinstance(value, Deferred)
+        running = (
+            not self.lazy and isinstance(value, Promise) and any(d.settled is None for d in value.drafts)
+        )
+        if isinstance(node, t.Call) and (idle or running):
+            text = "never runs" if idle else "may be cut off when the run ends"
+            self.findings.note(
+                "step-not-awaited", self.line(node), f"called without await, it {text}; await it", self.source
+            )
 
     def branch(self, body: Sequence[t.Node]) -> tuple[list[Draft], bool]:
         """Follow statements that may not happen; return their nodes, and whether they leave."""

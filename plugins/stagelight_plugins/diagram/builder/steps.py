@@ -35,6 +35,7 @@ class Steps(Functions):
         name = given.pop("name", None) or (arguments[0] if arguments else UNKNOWN)
         rest = [*arguments[1:], *given.values()]
         draft = Draft(kind, {"name": named(name)}, line=line)
+        self.findings.sleep(kind, line, self.source)
         result: Value = UNKNOWN
         if kind == "step_do":
             draft.fields["config"] = config(
@@ -56,7 +57,7 @@ class Steps(Functions):
 
     def inside_step(self, draft: Draft, functions: Sequence[Value]) -> None:
         """Draw the steps that a step's own code has."""
-        with self.capture() as nodes:
+        with self.capture() as nodes, self.findings.step():
             for value in functions:
                 parts = list(value.fields.values()) if isinstance(value, ObjectValue) else [value]
                 for part in parts:

@@ -167,7 +167,7 @@ class PythonGraph(Graph):
         self._dependencies(step, line)
         draft = Draft(step.kind, {"name": step.name, "config": step.config}, line=line)
         result: Value = UNKNOWN
-        with self.capture() as nodes:
+        with self.capture() as nodes, self.findings.step():
             function = step.function
             if isinstance(function, Closure) and id(function.node) not in self.inlining:
                 value = self._in_place(function, arguments)
@@ -210,6 +210,7 @@ class PythonGraph(Graph):
     ) -> Value:
         path = dotted(function)
         line = self.line(node)
+        self.findings.call(path, line, self.source)
         if path in dialects.STEPS or path in dialects.WORKFLOWS or path.endswith((".task", ".step")):
             if arguments and isinstance(arguments[0], Closure):
                 return self.decorate(External(path), arguments[0])
@@ -261,6 +262,7 @@ class PythonGraph(Graph):
         self, path: str, arguments: Sequence[Value], keywords: dict[str, Value], line: int
     ) -> Value:
         kind = dialects.CALLS[path]
+        self.findings.sleep(kind, line, self.source)
         what = arguments[0] if arguments else UNKNOWN
         label = path.rpartition(".")[2]
         if isinstance(what, (StepFunction, Closure)):
@@ -417,7 +419,7 @@ class PythonGraph(Graph):
         given = step.keywords.get("name") or (step.arguments[0] if step.arguments else Const("step"))
         draft = Draft("step_do", {"name": named(given), "config": config([])}, line=self.line(node))
         draft.open = True
-        with self.capture() as nodes:
+        with self.capture() as nodes, self.findings.step():
             left = self.run(node.body)
         draft.parts = [("nodes", nodes)]
         self.emit(draft)
