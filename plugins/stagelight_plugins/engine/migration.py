@@ -33,7 +33,7 @@ def requires_version(
 
     def guard(method: Callable[Concatenate[AccountOld, P], R]) -> Callable[Concatenate[AccountOld, P], R]:
         @functools.wraps(method)
-        def guarded(self: AccountOld, *args: P.args, **kwargs: P.kwargs) -> R:
+        def guarded(self: AccountOld, /, *args: P.args, **kwargs: P.kwargs) -> R:
             if self.workflow.plane is not plane:
                 raise WrongControlPlane(method.__name__, plane, self.workflow.plane)
             return method(self, *args, **kwargs)
