@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 COMMAND: Final = (sys.executable, "-I", "-m", "stagelight_plugins.diagram.child")
 SECONDS: Final = 2.8
-"""How long a child may live."""
+"""How long a child may live while somebody waits for what it finds."""
+PATIENT_SECONDS: Final = 20.0
+"""The same where nobody does: on a busy machine even a short life takes long. Its processor time is bounded as ever."""
 MOST_OUTPUT: Final = 6 * 1024 * 1024
 """Bytes that a child may say."""
 MOST_ERRORS: Final = 4096
@@ -43,15 +46,15 @@ class Pencil:
     command: Sequence[str] = COMMAND
     seconds: float = SECONDS
 
-    async def draw(self, files: Mapping[str, str], main: str) -> Drawing:
+    async def draw(self, files: Mapping[str, str], main: str, *, patient: bool = False) -> Drawing:
         """Return the graphs of the workflows in a file, or why there are none. Never raises for what the code did."""
         directory = await asyncio.to_thread(_written, files)
         try:
-            return await self._ask(directory, main)
+            return await self._ask(directory, main, PATIENT_SECONDS if patient else self.seconds)
         finally:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
-    async def _ask(self, directory: str, main: str) -> Drawing:
+    async def _ask(self, directory: str, main: str, seconds: float) -> Drawing:
         process = await asyncio.create_subprocess_exec(
             *self.command, directory, main,
             stdin=asyncio.subprocess.DEVNULL,
@@ -62,37 +65,47 @@ class Pencil:
             start_new_session=True,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(seconds):
                 said, complaint = await asyncio.gather(
-                    _bounded(process.stdout, MOST_OUTPUT), _bounded(process.stderr, MOST_ERRORS)
+                    _read(process, process.stdout, MOST_OUTPUT), _read(process, process.stderr, MOST_ERRORS)
                 )
-                if said is None:
-                    return Drawing(error="too complex: the diagram is larger than a page could show")
                 code = await process.wait()
         except TimeoutError:
-            return Drawing(error=f"too complex: it takes longer than {self.seconds:g} s to read")
+            return Drawing(error=f"too complex: it takes longer than {seconds:g} s to read")
         finally:
             await _end(process)
+        if len(said) > MOST_OUTPUT:
+            return Drawing(error="too complex: the diagram is larger than a page could show")
         if code:
-            return Drawing(error=_death(code, complaint or b""))
+            return Drawing(error=_death(code, complaint))
         return await asyncio.to_thread(_drawing, said)
 
 
-async def _bounded(stream: asyncio.StreamReader | None, most: int) -> bytes | None:
-    """Read to the end; None if there is more than what may be."""
+async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, most: int) -> bytes:
+    """Read to the end; a child that says more than may be is killed, and a byte more than that is returned."""
     assert stream is not None  # noqa: S101 - both are pipes
     parts = bytearray()
     while part := await stream.read(65536):
-        parts += part
+        if len(parts) <= most:
+            parts += part
         if len(parts) > most:
-            return None
-    return bytes(parts)
+            _kill(process)
+    return bytes(parts[: most + 1])
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill the child and whatever it may have started: it leads a session of its own."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+    """Return when nothing is left of the child. It is waited for to the end of its pipes, so they are emptied."""
+    _kill(process)
+    for stream in (process.stdout, process.stderr):
+        while stream is not None and await stream.read(65536):
+            pass
     await process.wait()
 
 
@@ -176,7 +189,7 @@ class Artist:
         self.pending += 1
         try:
             async with self._one_at_a_time:
-                await self._draw(version)
+                await self._draw(version, patient=False)
         finally:
             self.pending -= 1
 
@@ -186,14 +199,14 @@ class Artist:
             self._woken.clear()
             while (version := await self._store.waiting()) is not None:
                 async with self._one_at_a_time:
-                    await self._draw(version)
+                    await self._draw(version, patient=True)
 
-    async def _draw(self, version: str) -> None:
+    async def _draw(self, version: str, *, patient: bool) -> None:
         files = await self._store.files(version)
         if not files:
             return await self._store.settle(version, Drawing(error="there is no code"))
         try:
-            drawing = await self._pencil.draw(files, next(iter(files)))
+            drawing = await self._pencil.draw(files, next(iter(files)), patient=patient)
         except OSError as error:
             _log.warning("no reader could be started: %s", error)
             drawing = Drawing(error=f"no reader could be started: {error}")
