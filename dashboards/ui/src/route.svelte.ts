@@ -2,13 +2,15 @@ export type Tab = 'timeline' | 'diagram' | 'logs' | 'details';
 
 export type Route =
   | { readonly view: 'lobby' }
+  | { readonly view: 'alerts' }
   | { readonly view: 'run'; readonly id: string; readonly tab: Tab; readonly step: string };
 
 const LOBBY_ROUTE: Route = { view: 'lobby' };
 
-/** Read `#/runs/{id}`, `#/runs/{id}/diagram`, `#/runs/{id}/logs`, `#/runs/{id}/details`, `#/runs/{id}/steps/{step}`; the rest is the lobby. */
+/** Read `#/runs/{id}`, `#/runs/{id}/diagram`, `#/runs/{id}/logs`, `#/runs/{id}/details`, `#/runs/{id}/steps/{step}`, `#/alerts`; the rest is the lobby. */
 export function parseRoute(hash: string): Route {
   const [, root, id, part, step] = hash.replace(/^#/, '').split('/').map(decode);
+  if (root === 'alerts') return { view: 'alerts' };
   if (root !== 'runs' || !id) return LOBBY_ROUTE;
   const tab = part === 'diagram' || part === 'logs' || part === 'details' ? part : 'timeline';
   return { view: 'run', id, tab, step: part === 'steps' ? (step ?? '') : '' };
@@ -16,6 +18,10 @@ export function parseRoute(hash: string): Route {
 
 export function lobbyLink(): string {
   return '#/';
+}
+
+export function alertsLink(): string {
+  return '#/alerts';
 }
 
 export function runLink(id: string, tab: Tab = 'timeline'): string {

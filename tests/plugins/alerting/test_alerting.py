@@ -312,3 +312,36 @@ async def test_what_a_plugins_notifier_finds_wrong_is_told_with_its_place(
         async with running(tmp_path, {"receivers": {"night": {"type": "pager"}}}):
             pass
     assert refused.value.problems == ((("receivers", "night"), "write the `number` to call"),)
+
+
+async def test_what_failed_while_alerting_did_not_look_is_found_in_history(tmp_path: Path, receiver: Receiver) -> None:
+    """A kill between history's commit and alerting's leaves nothing in the journal to be read again."""
+    table = {"webhook": receiver.url}
+    async with running(tmp_path, table) as client:
+        await client.collector.accept(failing("before", "other"))
+        await receiver.until(1)
+    blind = settings(tmp_path, table)
+    blind.plugins["block"] = ["alerting"]
+    async with Collector(blind) as collector:
+        await collector.accept(failing("unseen"))
+    async with running(tmp_path, table):
+        heard = await receiver.until(2)
+    assert [each.json["groupLabels"]["workflow"] for each in heard] == ["other", "etl"]
+
+
+async def test_batches_that_were_dropped_are_found_in_history(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagelight_plugins.alerting.service.GAP_SECONDS", 0.2)
+    async with running(tmp_path, {"webhook": receiver.url}) as client:
+        (runner,) = [each for each in client.collector.pipeline.sinks if each.sink.name == "alerting"]
+        await client.collector.accept(failing("before", "other"))
+        await receiver.until(1)
+        await client.collector.settle()
+        runner.benched_until = float("inf")
+        await client.collector.accept(failing("dropped"))
+        await client.collector.settle()
+        runner.benched_until = float("-inf")
+        await client.collector.accept(failing("after", "third"))
+        heard = await receiver.until(3)
+    assert {each.json["groupLabels"]["workflow"] for each in heard} == {"other", "third", "etl"}

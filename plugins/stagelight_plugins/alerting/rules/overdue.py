@@ -219,8 +219,9 @@ class Overdue:
         ended, failed = known.rates[rule.name].counts(now)
         key = (rule.name, known.name)
         if ended >= rule.at_least and failed / ended >= rule.above:
-            share = f"{failed / ended:.0%}"
-            self._say_missing(rule, known.name, now, {"rate": f"{share} ({failed} of {ended})"})
+            self._missing.add(key)
+            notes = {"rate": f"{failed / ended:.0%} ({failed} of {ended})"}
+            self._tell(Fact(rule, (("workflow", known.name),), True, now, notes))
         elif key in self._missing and (ended >= rule.at_least or now - self._begun > rule.window):
             self._say_found(rule, known.name, now)
 

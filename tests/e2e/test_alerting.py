@@ -1,0 +1,204 @@
+"""Alerting in real processes: two lines of configuration, and collectors that are killed while they tell."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import pytest
+from aiohttp import web
+from playwright.async_api import expect
+
+from stagelight.conventions import EventType
+from stagelight.events import Event, Failure
+from stagelight_collector.decode.requests import request_of
+
+from ..plugins.alerting.conftest import Receiver  # noqa: TID252 - tests are no package
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from playwright.async_api import Browser
+
+    from .processes import CollectorProcess
+
+KILLS: Final = int(os.environ.get("STAGELIGHT_TEST_KILLS", "4"))
+"""`STAGELIGHT_TEST_KILLS=100 pytest tests/e2e/test_alerting.py` is what the promise was measured with."""
+SEED: Final = int(os.environ.get("STAGELIGHT_TEST_SEED", "7"))
+ERROR: Final = Failure(type="ValueError", message="no rows")
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A webhook, and what is shaped like Slack's."""
+    receiver = Receiver()
+    await receiver.start()
+    yield receiver
+    await receiver.stop()
+
+
+async def configure(collector: CollectorProcess, text: str) -> None:
+    """Start a collector again with a configuration."""
+    await collector.stop()
+    file = collector.data_dir / "stagelight.toml"
+    file.write_text(text)
+    collector.environment["STAGELIGHT_CONFIG"] = str(file)
+    await collector.start()
+
+
+async def send(collector: CollectorProcess, session: aiohttp.ClientSession, events: list[Event]) -> bool:
+    """Return whether the collector acknowledged them."""
+    try:
+        async with session.post(
+            f"{collector.url}/v1/logs",
+            data=request_of(events).SerializeToString(),
+            headers={"Content-Type": "application/x-protobuf"},
+            timeout=aiohttp.ClientTimeout(10),
+        ) as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, ConnectionError, TimeoutError):
+        return False
+
+
+def failing(number: int) -> list[Event]:
+    now, ids = time.time_ns(), {"run_id": f"run-{number}", "workflow": f"workflow-{number}"}
+    return [
+        Event(type=EventType.RUN_STARTED, time=now, **ids),
+        Event(type=EventType.RUN_FAILED, time=now + 1, error=ERROR, **ids),
+    ]
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(120 + 8 * KILLS)
+async def test_no_alert_is_lost_however_often_the_collector_is_killed(
+    collector: CollectorProcess, receiver: Receiver
+) -> None:
+    chance = random.Random(SEED)
+
+    async def slowly(_request: web.Request) -> web.Response:
+        await asyncio.sleep(0.02)  # so that kills meet messages under way
+        return web.Response()
+
+    receiver.answers.extend([slowly] * 100_000)
+    await configure(collector, f"[alerting]\nwebhook = '{receiver.url}/hook'\ngroup_wait = '20ms'\n")
+    acknowledged: set[str] = set()
+    number = 0
+    async with aiohttp.ClientSession() as session:
+        for _ in range(KILLS):
+            end = time.monotonic() + chance.uniform(0.0, 0.4)
+            while time.monotonic() < end or number % 3:
+                number += 1
+                if await send(collector, session, failing(number)):
+                    acknowledged.add(f"workflow-{number}")
+            await collector.kill()
+            await collector.start()
+
+        def missing() -> set[str]:
+            heard = [alert["labels"]["workflow"] for each in receiver.heard for alert in each.json["alerts"]]
+            return acknowledged - set(heard)
+
+        try:
+            async with asyncio.timeout(60):
+                while missing():
+                    await receiver.until(len(receiver.heard) + 1, 60)
+        except TimeoutError:
+            pytest.fail(f"lost {sorted(missing())} of {len(acknowledged)}")
+    await collector.stop()
+    ids: dict[str, set[str]] = {}
+    for each in receiver.heard:
+        ids.setdefault(each.json["groupKey"], set()).add(each.headers["webhook-id"])
+    again = len(receiver.heard) - sum(map(len, ids.values()))
+    print(f"\n{KILLS} kills: {len(acknowledged)} alerts, 0 lost, {again} told again under the same id")
+    assert {group: found for group, found in ids.items() if len(found) > 1} == {}, "a second id is a second message"
+
+
+AUDIT: Final = """
+import sys, pathlib, sysconfig, tempfile
+from stagelight_collector.demo import survey
+survey.audit(pathlib.Path(tempfile.mkdtemp()), pathlib.Path(sysconfig.get_paths()["stdlib"]))
+"""
+MENDED: Final = """
+import stagelight
+with stagelight.workflow("text audit"):
+    pass
+"""
+
+
+async def run(collector: CollectorProcess, program: str) -> None:
+    """Run a program under the agent, as a user does."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "stagelight_collector", "run", "--endpoint", collector.url, sys.executable, "-c", program,
+        stderr=asyncio.subprocess.DEVNULL, cwd=collector.data_dir,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        await process.wait()
+
+
+async def test_two_lines_bring_the_demos_failure_to_slack(collector: CollectorProcess, receiver: Receiver) -> None:
+    await configure(collector, f"[alerting]\nslack = '{receiver.url}/services/T/B/x'\n")
+    await run(collector, AUDIT)
+    (heard,) = await receiver.until(1, 60)
+    assert heard.json["text"].startswith("🔴 text audit failed: UnicodeDecodeError")
+    assert f"{collector.url}/#/runs/" in heard.json["blocks"][1]["text"]["text"]
+    assert await collector.stop() == 0
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(240)
+async def test_a_failure_is_told_resolved_and_silenced_from_the_page(
+    browser: Browser, collector: CollectorProcess, receiver: Receiver
+) -> None:
+    expect.set_options(timeout=30_000)
+    quick = "group_interval = '1s'\n[alerting.rules.run-failed]\nwhen = 'run_failed'\nkeep_firing_for = '1s'\n"
+    await configure(
+        collector, f"[alerting]\nslack = '{receiver.url}/slack'\nwebhook = '{receiver.url}/hook'\n{quick}"
+    )
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(f"{collector.url}/#/alerts")
+    await expect(page.get_by_text("Nothing fires.")).to_be_visible()
+
+    await run(collector, AUDIT)
+    first = await receiver.until(2, 60)
+    assert {each.path for each in first} == {"/slack", "/hook"}
+    firing = page.get_by_role("region", name="Firing").get_by_role("listitem")
+    await expect(firing).to_contain_text("text audit failed: UnicodeDecodeError")
+    await firing.get_by_role("link").click()
+    await expect(page.get_by_role("treeitem").filter(has_text="read_as_text").first).to_be_visible()
+    await page.get_by_role("link", name="Alerts").click()
+
+    await run(collector, MENDED)
+    over = (await receiver.until(4, 60))[2:]
+    assert {each.json.get("status", "resolved") for each in over} == {"resolved"}
+    resolved = page.get_by_role("region", name="Resolved within a day").get_by_role("listitem")
+    await expect(resolved).to_contain_text("text audit failed")
+
+    await run(collector, AUDIT)
+    await receiver.until(6, 60)
+    await firing.get_by_role("button", name="Silence…").click()
+    await firing.get_by_placeholder("Why?").fill("the disk is being moved")
+    await firing.get_by_role("button", name="Silence", exact=True).click()
+    silences = page.get_by_role("region", name="Silences").get_by_role("listitem")
+    await expect(silences).to_contain_text("workflow=text audit")
+    await expect(silences).to_contain_text("the disk is being moved")
+    await expect(firing).to_contain_text("Not told: silence")
+    await run(collector, AUDIT)
+    await expect(firing).to_contain_text("2 runs")
+    assert len(receiver.heard) == 6, "nobody is told during a silence"
+
+    await silences.get_by_role("button", name="End now").click()
+    await expect(silences).to_have_count(0)
+    receiver.answers.extend([404, 500])
+    await run(collector, MENDED)
+    failed = page.get_by_role("region", name="Not delivered").get_by_role("listitem")
+    await expect(failed).to_have_count(2)
+    await failed.filter(has_text="Given up").get_by_role("button", name="Try now").click()
+    await failed.filter(has_text="Will be tried again").get_by_role("button", name="Try now").click()
+    await expect(failed).to_have_count(0)
+    await context.close()
