@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from stagelight.guard import report
 from stagelight.redaction import redact_source
@@ -140,7 +140,7 @@ def _reachable(module: ModuleType, path: Path, root: Path) -> Iterator[Path]:
 def _used(module: ModuleType) -> Iterator[ModuleType]:
     """Yield the modules that the global names of a module are, or come from. Nothing of the app's own runs for it."""
     for value in list(module.__dict__.values()):
-        kind = cast("type[Any]", type(value))
+        kind: type[Any] = type(value)
         if issubclass(kind, ModuleType):
             yield value
         elif kind is FunctionType or issubclass(kind, type):
