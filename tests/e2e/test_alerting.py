@@ -22,7 +22,6 @@ from ..plugins.alerting.conftest import Receiver  # noqa: TID252 - tests are no 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from playwright.async_api import Browser
 
@@ -67,7 +66,8 @@ async def send(collector: CollectorProcess, session: aiohttp.ClientSession, even
 
 
 def failing(number: int) -> list[Event]:
-    now, ids = time.time_ns(), {"run_id": f"run-{number}", "workflow": f"workflow-{number}"}
+    now = time.time_ns()
+    ids: dict[str, Any] = {"run_id": f"run-{number}", "workflow": f"workflow-{number}"}
     return [
         Event(type=EventType.RUN_STARTED, time=now, **ids),
         Event(type=EventType.RUN_FAILED, time=now + 1, error=ERROR, **ids),
@@ -115,7 +115,9 @@ async def test_no_alert_is_lost_however_often_the_collector_is_killed(
         ids.setdefault(each.json["groupKey"], set()).add(each.headers["webhook-id"])
     again = len(receiver.heard) - sum(map(len, ids.values()))
     print(f"\n{KILLS} kills: {len(acknowledged)} alerts, 0 lost, {again} told again under the same id")
-    assert {group: found for group, found in ids.items() if len(found) > 1} == {}, "a second id is a second message"
+    assert {group: found for group, found in ids.items() if len(found) > 1} == {}, (
+        "a second id is a second message"
+    )
 
 
 AUDIT: Final = """
@@ -140,7 +142,9 @@ async def run(collector: CollectorProcess, program: str) -> None:
         await process.wait()
 
 
-async def test_two_lines_bring_the_demos_failure_to_slack(collector: CollectorProcess, receiver: Receiver) -> None:
+async def test_two_lines_bring_the_demos_failure_to_slack(
+    collector: CollectorProcess, receiver: Receiver
+) -> None:
     await configure(collector, f"[alerting]\nslack = '{receiver.url}/services/T/B/x'\n")
     await run(collector, AUDIT)
     (heard,) = await receiver.until(1, 60)
@@ -155,7 +159,9 @@ async def test_a_failure_is_told_resolved_and_silenced_from_the_page(
     browser: Browser, collector: CollectorProcess, receiver: Receiver
 ) -> None:
     expect.set_options(timeout=30_000)
-    quick = "group_interval = '1s'\n[alerting.rules.run-failed]\nwhen = 'run_failed'\nkeep_firing_for = '1s'\n"
+    quick = (
+        "group_interval = '1s'\n[alerting.rules.run-failed]\nwhen = 'run_failed'\nkeep_firing_for = '1s'\n"
+    )
     await configure(
         collector, f"[alerting]\nslack = '{receiver.url}/slack'\nwebhook = '{receiver.url}/hook'\n{quick}"
     )

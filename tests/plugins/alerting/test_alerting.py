@@ -141,8 +141,8 @@ async def test_what_history_knows_from_before_is_usual_after_a_restart(
     events: list[Event] = []
     for number in range(25):
         at, run = int((begin + number * 600) * 1e9), f"old-{number}"
-        ids = {"run_id": run, "workflow": "etl"}
-        step = {"step_id": f"s{number}", "step_name": "load"}
+        ids: dict[str, Any] = {"run_id": run, "workflow": "etl"}
+        step: dict[str, Any] = {"step_id": f"s{number}", "step_name": "load"}
         minute = 60 * 10**9 + number * 10**8
         events += [
             Event(type=EventType.RUN_STARTED, time=at, **ids),
@@ -161,7 +161,7 @@ async def test_what_history_knows_from_before_is_usual_after_a_restart(
         assert len(usual) == 25
         assert usual.usual == pytest.approx(61.2, abs=1)
         now = time.time_ns()
-        slow = {"run_id": "slow", "workflow": "etl", "time": now - 3600 * 10**9}
+        slow: dict[str, Any] = {"run_id": "slow", "workflow": "etl", "time": now - 3600 * 10**9}
         await client.collector.accept(
             [Event(type=EventType.RUN_STARTED, **slow), Event(type=EventType.STEP_STARTED, step_id="s", step_name="load", **slow)]
         )  # fmt: skip
@@ -277,7 +277,10 @@ class Pager:
 
     @hookimpl
     def register_conditions(self) -> dict[str, Any]:
-        return {"disk_full": lambda _options: self}
+        def make(_options: dict[str, Any]) -> Pager:
+            return self
+
+        return {"disk_full": make}
 
 
 @pytest.fixture
@@ -314,7 +317,9 @@ async def test_what_a_plugins_notifier_finds_wrong_is_told_with_its_place(
     assert refused.value.problems == ((("receivers", "night"), "write the `number` to call"),)
 
 
-async def test_what_failed_while_alerting_did_not_look_is_found_in_history(tmp_path: Path, receiver: Receiver) -> None:
+async def test_what_failed_while_alerting_did_not_look_is_found_in_history(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     """A kill between history's commit and alerting's leaves nothing in the journal to be read again."""
     table = {"webhook": receiver.url}
     async with running(tmp_path, table) as client:
