@@ -66,7 +66,8 @@ async def send(collector: CollectorProcess, session: aiohttp.ClientSession, even
 
 
 def failing(number: int) -> list[Event]:
-    now, ids = time.time_ns(), {"run_id": f"run-{number}", "workflow": f"workflow-{number}"}
+    now = time.time_ns()
+    ids: dict[str, Any] = {"run_id": f"run-{number}", "workflow": f"workflow-{number}"}
     return [
         Event(type=EventType.RUN_STARTED, time=now, **ids),
         Event(type=EventType.RUN_FAILED, time=now + 1, error=ERROR, **ids),

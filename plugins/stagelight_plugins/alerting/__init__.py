@@ -57,11 +57,12 @@ class Alerting:
     @hookimpl
     async def shutdown(self, collector: Collector) -> None:
         """Write down what is known; what was not delivered is delivered after the next start."""
-        service, callers = self._parts.pop(id(collector), (None, []))
-        if service is not None:
+        parts = self._parts.pop(id(collector), None)
+        if parts is not None:
+            service, callers = parts
             await service.stop()
-        for caller in callers:
-            await caller.close()
+            for caller in callers:
+                await caller.close()
 
     def _of(self, collector: Collector) -> Service:
         if id(collector) not in self._parts:

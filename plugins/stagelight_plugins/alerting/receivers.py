@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
@@ -45,8 +45,8 @@ def _address(value: object) -> SecretStr:
     return _secret(value) if text.startswith(("env:", "file:")) else SecretStr(text)
 
 
-def _list(value: object) -> object:
-    return value if isinstance(value, list) else [value]
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else [value]
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
@@ -71,7 +71,8 @@ class _Called(BaseModel):
     @field_validator("url")
     @classmethod
     def _can_be_called(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
-        check_url(url.get_secret_value(), (info.context or {}).get("allow", ()))
+        context: dict[str, Any] = info.context or {}
+        check_url(url.get_secret_value(), context.get("allow", ()))
         return url
 
     @property

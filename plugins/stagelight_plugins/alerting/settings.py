@@ -172,7 +172,7 @@ def _kind(table: object) -> tuple[str, dict[str, Any]]:
 def _usable(
     name: str, made: Receiver | None, settings: Settings, place: Place, problems: list[tuple[Place, str]]
 ) -> Iterator[tuple[str, Receiver]]:
-    missing = {Email: "aiosmtplib", Apprise: "apprise"}.get(type(made), "")  # type: ignore[arg-type]  # None has no entry
+    missing = "aiosmtplib" if isinstance(made, Email) else "apprise" if isinstance(made, Apprise) else ""
     if isinstance(made, Email) and settings.smtp is None:
         problems.append((place, "mail needs a server; write [alerting.smtp] with its `host`"))
     elif missing and not _installed(missing):
@@ -199,7 +199,7 @@ def _rules(
     yield from (rule for name, rule in BUILT_IN.items() if name not in {*settings.off, *settings.rules})
     for name, table in settings.rules.items():
         place = ("rules", name)
-        given = {"name": name, **table} if isinstance(table, dict) else table
+        given = {"name": name, **cast("dict[str, Any]", table)} if isinstance(table, dict) else table
         rule = _validated(Rule, given, place, problems)
         if rule is None:
             continue

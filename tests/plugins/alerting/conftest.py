@@ -28,7 +28,7 @@ _NS = 1_000_000_000
 
 def event(kind: EventType, run: str, at: float, **more: Any) -> Event:
     """Return an event, received when it happened."""
-    given = {"workflow": "etl", **more}
+    given: dict[str, Any] = {"workflow": "etl", **more}
     return Event(type=kind, run_id=run, time=int(at * _NS), received=int(at * _NS), **given)
 
 

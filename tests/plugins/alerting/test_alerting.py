@@ -277,7 +277,10 @@ class Pager:
 
     @hookimpl
     def register_conditions(self) -> dict[str, Any]:
-        return {"disk_full": lambda _options: self}
+        def make(_options: dict[str, Any]) -> Pager:
+            return self
+
+        return {"disk_full": make}
 
 
 @pytest.fixture

@@ -79,4 +79,5 @@ class Delivery:
         said = dict(data["notification"])
         said["alerts"] = tuple(AlertView(**alert) for alert in said["alerts"])
         said["links"] = tuple((str(words), str(address)) for words, address in said["links"])
-        return cls(**{**data, "notification": Notification(**said)})
+        given: dict[str, Any] = {**data, "notification": Notification(**said)}
+        return cls(**given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stagelight_plugins.errors import DeliveryFailed
 
@@ -28,7 +28,7 @@ class AppriseNotifier:
     def _notify(self, notification: Notification) -> bool:
         import apprise  # noqa: PLC0415 - an extra of its own
 
-        sender = apprise.Apprise()
+        sender: Any = apprise.Apprise()  # its methods are not typed
         for url in self.urls:
             if not sender.add(url):
                 raise DeliveryFailed("Apprise does not know one of the addresses", final=True)

@@ -68,7 +68,7 @@ def body(notification: Notification) -> dict[str, Any]:
 
 def _common(many: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Return what all of them say."""
-    first = many[0] if many else {}
+    first: Mapping[str, str] = many[0] if many else {}
     return {name: text for name, text in first.items() if all(each.get(name) == text for each in many)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fnmatch import translate
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 def _globs(value: object) -> tuple[str, ...]:
-    given = [value] if isinstance(value, str) else value
-    if not isinstance(given, (list, tuple)) or not given or not all(isinstance(each, str) for each in given):
+    given = cast("list[object]", value) if isinstance(value, (list, tuple)) else [value]
+    patterns = tuple(each for each in given if isinstance(each, str))
+    if not patterns or len(patterns) < len(given):
         raise ValueError("this is no pattern; write a text such as 'billing*', or a list of them")
-    return tuple(given)
+    return patterns
 
 
 Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]

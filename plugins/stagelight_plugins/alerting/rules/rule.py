@@ -29,7 +29,7 @@ KINDS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     "sql": (frozenset({"sql", "evaluate"}), frozenset({"sql"})),
 }
 """What a rule can wait for, the keys that each kind takes, and those that it needs."""
-OF_A_KIND: Final = frozenset().union(*(keys for keys, _ in KINDS.values()))
+OF_A_KIND: Final = frozenset(key for keys, _ in KINDS.values() for key in keys)
 
 FIELDS: Final = frozenset(
     {
@@ -113,7 +113,7 @@ class Rule(BaseModel):
             given = cast("dict[str, Any]", data)
             for key, message in _misfits(given):
                 raise PydanticCustomError("misfit", "{text}", {"text": message, "key": key})
-        return data
+        return cast("object", data)
 
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:

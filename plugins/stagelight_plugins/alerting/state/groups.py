@@ -28,7 +28,7 @@ _KEPT_QUIET: Final = {
     "stuck": {"run_failed", "step_too_long"},
 }
 """Of one run, a rule of the first kind is not told while one of the others fires: it is the same problem."""
-_INHIBITING: Final = frozenset().union(*_KEPT_QUIET.values())
+_INHIBITING: Final = frozenset(kind for kinds in _KEPT_QUIET.values() for kind in kinds)
 
 
 @dataclass(slots=True)
@@ -59,7 +59,8 @@ class Group:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote."""
-        return cls(**{**data, "members": set(data["members"])})
+        given: dict[str, Any] = {**data, "members": set(data["members"])}
+        return cls(**given)
 
 
 @dataclass(frozen=True, slots=True)
