@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import pytest
