@@ -139,8 +139,9 @@ def _reachable(module: ModuleType, path: Path, root: Path) -> Iterator[Path]:
 
 def _used(module: ModuleType) -> Iterator[ModuleType]:
     """Yield the modules that the global names of a module are, or come from. Nothing of the app's own runs for it."""
-    for value in list(module.__dict__.values()):
-        kind: type[Any] = type(value)
+    values: list[object] = list(module.__dict__.values())
+    for value in values:
+        kind = type(value)
         if issubclass(kind, ModuleType):
             yield value
         elif kind is FunctionType or issubclass(kind, type):

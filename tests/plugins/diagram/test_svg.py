@@ -27,36 +27,49 @@ def step(name: str, **more: Any) -> dict[str, Any]:
     return {"type": "step_do", "name": name, "nodes": [], **more}
 
 
+Node = dict[str, Any]
+Nodes = list[Node]
 names = st.text(max_size=60)
-leaves = st.one_of(
-    st.builds(step, names),
-    st.builds(lambda name: {"type": "step_sleep", "name": name, "duration": 5}, names),
-    st.builds(lambda name: {"type": "function_call", "name": name}, st.sampled_from(["f", "g", "none"])),
-    st.just({"type": "break", "kind": "return"}),
-)
 
 
-def constructs(inner: st.SearchStrategy[list[dict[str, Any]]]) -> st.SearchStrategy[dict[str, Any]]:
-    branch = st.builds(
-        lambda nodes, condition: {"condition": condition, "nodes": nodes}, inner, st.none() | names
-    )
-    block = st.none() | st.builds(lambda nodes: {"type": "block", "nodes": nodes}, inner)
-    return st.one_of(
-        st.builds(lambda nodes: {"type": "loop", "nodes": nodes, "loop": {"over": "rows"}}, inner),
-        st.builds(lambda nodes: {"type": "parallel", "kind": "all", "nodes": nodes}, inner),
-        st.builds(lambda branches: {"type": "if", "branches": branches}, st.lists(branch, max_size=3)),
-        st.builds(lambda d, b: {"type": "switch", "discriminant": d, "branches": b}, names, st.lists(branch, max_size=3)),
-        st.builds(lambda t, h, f: {"type": "try", "try_block": t, "catch_block": h, "finally_block": f}, block, block, block),
-        st.builds(lambda name, nodes: step(name) | {"nodes": nodes}, names, inner),
-    )  # fmt: skip
+@st.composite
+def leaves(draw: st.DrawFn) -> Node:
+    """Return a node with nothing in it."""
+    kind = draw(st.sampled_from(["step_do", "step_sleep", "function_call", "break"]))
+    name = draw(st.sampled_from(["f", "g", "none"]) if kind == "function_call" else names)
+    return {"type": kind, "name": name, "nodes": [], "duration": 5, "kind": "return"}
 
 
-programs = st.recursive(
-    st.lists(leaves, max_size=3), lambda inner: st.lists(leaves | constructs(inner), max_size=3)
-)
+@st.composite
+def programs(draw: st.DrawFn, depth: int = 3) -> Nodes:
+    """Return some nodes, one below the other."""
+    return [draw(constructs(depth) if depth else leaves()) for _ in range(draw(st.integers(0, 3)))]
 
 
-def workflow(nodes: list[dict[str, Any]], name: str = "Sample") -> dict[str, Any]:
+@st.composite
+def constructs(draw: st.DrawFn, depth: int) -> Node:
+    """Return a node of any type."""
+    kind = draw(st.sampled_from(["leaf", "loop", "parallel", "if", "switch", "try", "step_do"]))
+    inner = programs(depth - 1)
+    if kind == "leaf":
+        return draw(leaves())
+    if kind in {"if", "switch"}:
+        branches = [
+            {"condition": draw(st.none() | names), "nodes": draw(inner)}
+            for _ in range(draw(st.integers(0, 3)))
+        ]
+        return {"type": kind, "discriminant": draw(names), "branches": branches}
+    if kind == "try":
+        blocks = {name: {"type": "block", "nodes": draw(inner)} for name in ("try_block", "finally_block")}
+        return {
+            "type": "try",
+            "catch_block": {"type": "block", "nodes": draw(inner)} if draw(st.booleans()) else None,
+            **blocks,
+        }
+    return {"type": kind, "name": draw(names), "kind": "all", "loop": {"over": "rows"}, "nodes": draw(inner)}
+
+
+def workflow(nodes: Nodes, name: str = "Sample") -> dict[str, Any]:
     functions = {"f": {"nodes": [step("in f"), {"type": "function_call", "name": "g"}]}, "g": {"nodes": [step("in g"), {"type": "function_call", "name": "f"}]}}  # fmt: skip
     return {"class_name": name, "functions": functions, "nodes": nodes}
 
@@ -67,7 +80,7 @@ def texts(image: str) -> list[str]:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_whatever_a_name_says_it_is_text(name: str) -> None:
-    nodes: list[dict[str, Any]] = [
+    nodes: Nodes = [
         step(name),
         {"type": "if", "branches": [{"condition": name, "nodes": [step("a")]}]},
         {"type": "switch", "discriminant": name, "branches": [{"condition": name, "nodes": []}]},
@@ -86,9 +99,9 @@ def test_whatever_a_name_says_it_is_text(name: str) -> None:
     assert {"a", "b", "w"} <= set(texts(image))
 
 
-@given(programs)
+@given(programs())
 @settings(deadline=None, max_examples=150)
-def test_any_program_is_drawn_without_one_box_cutting_another(nodes: list[dict[str, Any]]) -> None:
+def test_any_program_is_drawn_without_one_box_cutting_another(nodes: Nodes) -> None:
     ET.fromstring(render(workflow(nodes)))  # noqa: S314 - our own
     sheet = lay_out(workflow(nodes))
     boxes = [box for box in sheet.boxes if box.kind not in {"bar", "join"}]
