@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from stagelight.guard import report
 from stagelight.redaction import redact_source
@@ -142,7 +142,7 @@ def _used(module: ModuleType) -> Iterator[ModuleType]:
     values: list[object] = list(module.__dict__.values())
     for value in values:
         kind = type(value)
-        if issubclass(kind, ModuleType):
+        if isinstance(value, ModuleType) and issubclass(kind, ModuleType):
             yield value
         elif kind is FunctionType or issubclass(kind, type):
             name = value.__dict__.get("__module__") if issubclass(kind, type) else value.__module__
