@@ -27,7 +27,7 @@ FILE: Final = "stagelight.toml"
 """Read from the working directory, or from where `STAGELIGHT_CONFIG` points."""
 PREFIX: Final = "STAGELIGHT_"
 OTHERS: Final = frozenset(
-    {"CONFIG", "ENDPOINT", "URL", "SKIP_UI", "STEPS", "WORKFLOWS", "LOG_LEVEL", "PROCESS_RUN"}
+    {"CONFIG", "ENDPOINT", "URL", "SKIP_UI", "STEPS", "WORKFLOWS", "LOG_LEVEL", "PROCESS_RUN", "SOURCE"}
 )
 """Variables that are not settings of the collector: they belong to the commands, the build and the agent."""
 

@@ -43,7 +43,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 @click.group(epilog="Example: stagelight runs list --status failed")
 def runs() -> None:
-    """List, show, follow, export, import and delete runs."""
+    """List, show, follow, copy and delete runs."""
 
 
 @runs.command("list", epilog="Example: stagelight runs list --workflow etl --json | jq '.runs[].id'")
