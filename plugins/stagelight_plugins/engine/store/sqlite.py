@@ -1,7 +1,6 @@
 """SQLite as the store: one file, WAL, every commit synced, one writer thread.
 
-The writer never runs a checkpoint of its own accord, because a long one would hold up those who create instances: it
-copies a little after each commit (`_tidy`), which is what keeps the p99 of a create flat.
+The writer leaves checkpoints to a thread (`checkpoints`), because a long one would hold up those who create instances.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ import orjson
 
 from stagelight_plugins.engine.errors import StoreDamaged, StoreInUse, StoreUnavailable
 from stagelight_plugins.engine.store import COLUMNS, Batch, Entry, Row, Slice, VersionRow, WorkflowRow
+from stagelight_plugins.engine.store.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-WAL_PAGES: Final = 8_000
-"""Pages of 4 KiB in the write-ahead log after which a checkpoint is tried."""
 CACHE_KIB: Final = 65_536
 
 _ALL: Final = ", ".join(COLUMNS)
@@ -52,7 +50,7 @@ class SqliteStore:
             self._lock.close()
             raise StoreDamaged(str(path), str(error)) from error
         self._reading = threading.Lock()
-        self._since_checkpoint = 0
+        self._checkpoints = Checkpoints(path)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -83,7 +81,7 @@ class SqliteStore:
                 raise
         except sqlite3.Error as error:
             raise StoreUnavailable(str(error)) from error
-        self._tidy()
+        self._checkpoints.committed(self._writer)
         return refused
 
     def _write(self, batch: Batch) -> list[int]:
@@ -137,19 +135,6 @@ class SqliteStore:
             )
             for statement in ("instances WHERE workflow", "versions WHERE workflow", "workflows WHERE key"):
                 db.execute(f"DELETE FROM {statement} = ?", (key,))  # noqa: S608 - names of ours
-
-    def _tidy(self) -> None:
-        """Copy the log into the file once it has grown; a failure is no failure of the commit."""
-        self._since_checkpoint += 1
-        if self._since_checkpoint < 64:
-            return
-        self._since_checkpoint = 0
-        wal = self._path.with_name(f"{self._path.name}-wal")
-        try:
-            if wal.stat().st_size > WAL_PAGES * 4_096:
-                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except (OSError, sqlite3.Error):
-            return
 
     # --- read -----------------------------------------------------------------------------------------------------
 
@@ -273,6 +258,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file; other processes may have it then."""
+        self._checkpoints.close()
         self._reader.close()
         self._writer.close()
         self._lock.close()
