@@ -168,10 +168,13 @@ class Run:
     async def events(self) -> list[EventName]:
         """Return what has happened to it so far, by name."""
         found: list[EventName] = []
-        stream = self.engine.plane.subscribe(self.workflow, self.id)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.05):
-                found.extend([event.type async for event in stream])
+        stream = aiter(self.engine.plane.subscribe(self.workflow, self.id))
+        patience = 5.0  # there is a first event always; the others are there with it
+        with contextlib.suppress(TimeoutError, StopAsyncIteration):
+            while True:
+                async with asyncio.timeout(patience):
+                    found.append((await anext(stream)).type)
+                patience = 0.2
         return found
 
 
