@@ -140,11 +140,13 @@ class Run:
             AssertionError: It has not, and nothing happens any more: the clock must be moved, or it has ended otherwise.
         """
         statuses = {Status(status) for status in wanted}
+        quiet = False  # one more look then: what was recorded during the last one counts, too
         while (info := await self.info()).status not in statuses:
-            if not await self.engine.something_happens(self.workflow, self.id):
+            if quiet:
                 raise AssertionError(
                     f"{self.id} is {info.status}, not {' or '.join(statuses)}: {info.error or info.difference or ''}"
                 )
+            quiet = not await self.engine.something_happens(self.workflow, self.id)
         return info
 
     async def step(self, name: str, count: int = 1) -> StepInfo:
@@ -153,13 +155,15 @@ class Run:
         Raises:
             AssertionError: It has not, and nothing happens any more.
         """
+        quiet = False
         while True:
             for step in await self.steps():
                 if (step.name, step.count) == (name, count) and step.state not in {"running", "waiting"}:
                     return step
-            if not await self.engine.something_happens(self.workflow, self.id):
+            if quiet:
                 have = ", ".join(f"{step.name} ({step.state})" for step in await self.steps())
                 raise AssertionError(f"step {name!r} number {count} has not ended; there are: {have}")
+            quiet = not await self.engine.something_happens(self.workflow, self.id)
 
     async def send_event(self, event_type: str, payload: Any = None) -> None:
         """Send it an event."""
