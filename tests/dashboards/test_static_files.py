@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stagelight_dashboards import StaticFile
 
-MOST_GZIPPED: Final = 60 * 1024
+MOST_GZIPPED: Final = 100 << 10
 
 
 @pytest.fixture

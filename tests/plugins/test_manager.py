@@ -42,7 +42,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_hook_is_answered_by_name(installed: str) -> None:
-    plugins = Plugins([("greeter", Greeter())], load=[installed])
+    plugins = Plugins([("greeter", Greeter())], load=[installed], block=["alerting"])
 
     assert dict(plugins.call("register_pages", collector=None)) == {
         "greeter": ["hello"],
@@ -107,7 +107,7 @@ def test_a_hook_that_raises_is_named() -> None:
 
 
 def test_a_blocked_plugin_is_not_loaded(installed: str) -> None:
-    plugins = Plugins(load=[installed], block=[installed])
+    plugins = Plugins(load=[installed], block=[installed, "alerting"])
 
     assert plugins.call("register_pages", collector=None) == []
 
