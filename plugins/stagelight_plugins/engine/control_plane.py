@@ -490,6 +490,7 @@ async def open_control_plane(
     clock: Clock | None = None,
     hooks: Hooks | None = None,
     store: Store | None = None,
+    lane: Callable[[asyncio.AbstractEventLoop, str], Any] = ThreadLane,
 ) -> LocalControlPlane:
     """Open the engine on a file, which is made where there is none.
 
@@ -500,8 +501,8 @@ async def open_control_plane(
     loop = asyncio.get_running_loop()
     limits, clock = limits or Limits(), clock or SystemClock()
     opened: Store = await asyncio.to_thread(SqliteStore, path) if store is None else store
-    writer = ThreadLane(loop, "stagelight-engine-writer")
-    reader = ThreadLane(loop, "stagelight-engine-reader")
+    writer = lane(loop, "stagelight-engine-writer")
+    reader = lane(loop, "stagelight-engine-reader")
     house = House(
         loop=loop,
         clock=clock,

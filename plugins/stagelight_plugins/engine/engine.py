@@ -155,8 +155,8 @@ class Engine:
 
         if due <= self.house.clock.now() or self.house.hooks.cuts(self, key):
             self.house.loop.call_soon(come)
-        else:
-            self.house.timers.at(due, come)
+        elif execution is not None:
+            execution.timers.append(self.house.timers.at(due, come))
 
     def _due(self, key: StepKey) -> None:
         step = self.memory.steps[key]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.contract import StepType
     from stagelight_plugins.engine.engine import Engine
     from stagelight_plugins.engine.step import Call
+    from stagelight_plugins.engine.timers import Timer
 
 GRACE_SECONDS: Final = 1.0
 """How long `run` may take, while nothing happens, to ask for what it has done before; then its code has changed."""
@@ -62,6 +63,8 @@ class Execution:
     """Attempts that run."""
     waits: bool = False
     """Whether anything was waited for, so that the instance may have to be set aside."""
+    timers: list[Timer] = field(default_factory=list["Timer"])
+    """Of what waits; they go with this call of `run`."""
     settling: int = 0
     """Results that wait to become durable, or to be handed over."""
     _counts: dict[tuple[str, str], int] = field(default_factory=dict["tuple[str, str]", int])
@@ -93,6 +96,9 @@ class Execution:
             asked.future.cancel()
         if self.task is not None:
             self.task.cancel()
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
         self.held.clear()
 
     async def _main(self) -> None:
@@ -264,17 +270,19 @@ class Execution:
     # --- changed code ---------------------------------------------------------------------------------------------
 
     def _await_answers(self) -> None:
-        moves = self._moves
+        timer = self.engine.house.timers.after(GRACE_SECONDS, lambda: self._hear(self._moves, TURNS))
+        self.timers.append(timer)
 
-        def look() -> None:
-            if self.closed or not self._unasked:
-                return
-            if self._moves == moves:
-                self._differs(self._wanted())
-            else:
-                self._await_answers()
-
-        self.engine.house.timers.after(GRACE_SECONDS, look)
+    def _hear(self, moves: int, turns: int) -> None:
+        """Time alone proves nothing, the loop may have been busy: `run` must also have had its turns."""
+        if self.closed or not self._unasked:
+            return
+        if self._moves != moves or self.settling:
+            self._await_answers()
+        elif turns:
+            self.engine.house.loop.call_soon(self._hear, moves, turns - 1)
+        else:
+            self._differs(self._wanted())
 
     def _wanted(self) -> str:
         memory = self.engine.memory

@@ -152,6 +152,19 @@ async def test_the_alarm_starts_an_instance_whose_registration_was_lost(
     assert len(lost) == 1
 
 
+async def test_an_instance_that_waits_holds_no_task_no_timer_and_no_slot(bench: Bench) -> None:
+    plane = await bench.open(Nap)
+    tasks = len(asyncio.all_tasks())
+    made = await asyncio.gather(*(plane.create("Nap", 1) for _ in range(200)))
+    for info in made:
+        await bench.until("Nap", info.id, frozenset({Status.WAITING}))
+    await asyncio.sleep(0)
+
+    assert len(asyncio.all_tasks()) == tasks
+    assert plane.house.timers.next_wall() is None
+    assert (await plane.queue("Nap")).running == 0
+
+
 async def test_a_full_queue_refuses_and_says_when_to_come_again(bench: Bench) -> None:
     plane = await bench.open(Nap, limits=Limits(queued=3, slots=1))
     plane.house.account.workflow("Nap").known = False
