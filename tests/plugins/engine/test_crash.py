@@ -183,7 +183,7 @@ def test_instances_survive_a_process_that_is_killed_again_and_again(tmp_path: Pa
     while time.monotonic() < end:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
-            out, _ = process.communicate(timeout=chance.uniform(0.3, 0.9) if kills < 6 else 60)
+            out, _ = process.communicate(timeout=chance.uniform(0.2, 0.6) if kills < 6 else 60)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
