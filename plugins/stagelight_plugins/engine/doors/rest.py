@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
+import asyncio
+import json
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from stagelight_plugins.diagram.artist import Pencil
 from stagelight_plugins.engine.doors import bodies, shapes
 from stagelight_plugins.engine.doors.envelope import INVALID, Refused, done, of_error, refused
 from stagelight_plugins.engine.doors.numbers import PageNumbers
@@ -34,6 +36,8 @@ class Rest:
 
     find: Callable[[], ControlPlane | None]
     numbers: PageNumbers = field(default_factory=PageNumbers)
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a child process reads code, so that there is one of them."""
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
@@ -101,11 +105,12 @@ class Rest:
 
     async def _graph(self, request: web.Request) -> web.Response:
         shape, source = await self._version_of(request)
-        parse = importlib.import_module("stagelight_plugins.diagram.parse").parse
-        answer: dict[str, Any] = parse(source.encode(), f"{shape['class_name']}.py")
-        drawn = [one for one in answer.get("workflows", ()) if one["class_name"] == shape["class_name"]]
+        file = f"{shape['class_name']}.py"
+        async with self.drawing:
+            answer = await Pencil().draw({file: source}, file)
+        drawn = [json.loads(graph) for _, of, graph in answer.graphs if of == shape["class_name"]]
         if not drawn:
-            why = answer.get("error") or "its source cannot be read"
+            why = answer.error or "its source cannot be read"
             raise Refused(404, 10404, f"version {shape['id']} has no diagram: {why}")
         names = ("id", "class_name", "created_on", "modified_on", "workflow_id")
         return done({**{name: shape[name] for name in names}, "graph": {"version": 1, "workflow": drawn[0]}})
