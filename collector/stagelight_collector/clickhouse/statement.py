@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from stagelight_collector.clickhouse.errors import Refused
+from stagelight_collector.history import readonly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,12 +33,7 @@ _IGNORED: Final = frozenset(
 )
 """Settings that many clients send with everything; they change nothing in what is only read."""
 
-LIMITS: Final = {
-    "max_execution_time": 60,
-    "max_memory_usage": 512 << 20,
-    "max_result_bytes": 32 << 20,
-    "max_threads": 2,
-}
+_LOWERED: Final = frozenset({"max_execution_time", "max_memory_usage", "max_result_bytes", "max_threads"})
 """Settings that a client may lower, never raise."""
 
 _ALLOWED: Final = re.compile(
@@ -119,7 +115,7 @@ def _settings(query: Mapping[str, str]) -> dict[str, str]:
     for name, value in query.items():
         if name in _TRANSPORT or name in _IGNORED or name.startswith("param_") or name == "decompress":
             continue
-        if name in LIMITS:
+        if name in _LOWERED:
             found[name] = _lowered(name, value)
         elif _ALLOWED.fullmatch(name):
             found[name] = value
@@ -140,9 +136,6 @@ def _lowered(name: str, value: str) -> str:
         raise Refused(
             27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED", f"Setting {name} is a number, not {value[:50]!r}"
         ) from error
-    bound = LIMITS[name]
-    return (
-        f"{asked if 0 < asked < bound else bound:g}"
-        if name == "max_execution_time"
-        else f"{int(asked) if 0 < asked < bound else bound}"
-    )
+    bound = float(readonly.BOUNDS[name])
+    lower = asked if 0 < asked < bound else bound
+    return f"{lower:g}" if name == "max_execution_time" else f"{lower:.0f}"

@@ -7,31 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from stagelight_collector.history import readonly
-from stagelight_collector.history.errors import HistoryError
+from stagelight_collector.history.asking import THREADS, Examiner
 from stagelight_collector.history.lane import Lane
-from stagelight_plugins.errors import HistoryAway, QueryFailed
+from stagelight_plugins.errors import QueryFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from stagelight_collector.history.engine import ChdbEngine, Handle
     from stagelight_collector.history.readonly import Question
-    from stagelight_collector.history.syntax import Words
-
-THREADS: Final = 2
-
-_BOUNDS: Final = {
-    "max_execution_time": "60",
-    "max_memory_usage": str(readonly.MAX_MEMORY),
-    "max_bytes_ratio_before_external_group_by": "0",
-    "max_bytes_ratio_before_external_sort": "0",
-    "max_result_bytes": str(readonly.MAX_BYTES),
-    "function_range_max_elements_in_block": "10000000",
-    "max_threads": "2",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +42,16 @@ class _Sent:
         return self.text
 
 
-class RawAsker:
-    """Examines questions and has them answered in the format that they ask for."""
+class RawAsker(Examiner):
+    """Has questions answered in the format that they ask for."""
 
     def __init__(self, engine: ChdbEngine) -> None:
-        self._engine = engine
-        self._lane = Lane("raw", threads=THREADS, connect=partial(self._connect, {"readonly": "1"}))
-        self._words: Words | None = None
+        super().__init__(engine, Lane("raw", threads=THREADS, connect=self._connect))
+        self._chdb = engine
         self._timezone = ""
 
-    def _connect(self, settings: Mapping[str, str]) -> Handle:
-        return self._engine.connect(database=self._engine.database, settings=settings)
+    def _connect(self) -> Handle:
+        return self._engine.connect(database=self._engine.database, settings={"readonly": "1"})
 
     async def ask(
         self,
@@ -82,14 +68,9 @@ class RawAsker:
                 f"Database {database[:100]} does not exist; history is in {self._engine.database} (UNKNOWN_DATABASE)",
                 code=81,
             )
-        try:
-            return await self._lane.call(
-                lambda handle: self._answer(handle, sql, parameters, settings, default_format)
-            )
-        except HistoryError as error:
-            if error.retryable:
-                raise HistoryAway(str(error)) from error
-            raise QueryFailed(str(error)) from error
+        return await self._call(
+            lambda handle: self._answer(handle, sql, parameters, settings, default_format)
+        )
 
     def _answer(
         self,
@@ -99,23 +80,15 @@ class RawAsker:
         settings: Mapping[str, str],
         default_format: str,
     ) -> RawAnswer:
-        if self._words is None:
-            self._words = readonly.words(handle)
-            self._timezone = str(handle.query("SELECT timezone()").result_rows[0][0])
-        asked = readonly.question(
-            handle,
-            sql,
-            {name: _Sent(text) for name, text in parameters.items()},
-            database=self._engine.database,
-            words=self._words,
-        )
+        self._timezone = self._timezone or str(handle.query("SELECT timezone()").result_rows[0][0])
+        asked = self._question(handle, sql, {name: _Sent(text) for name, text in parameters.items()})
         form = asked.format or default_format
-        given = {**_BOUNDS, **settings, "readonly": _readonly(asked.sql)}
+        given = {**readonly.BOUNDS, **settings, "readonly": _readonly(asked.sql)}
         body, rows = self._run(asked, form, given)
         return RawAnswer(body, rows, form, self._timezone)
 
     def _run(self, asked: Question, form: str, settings: Mapping[str, str]) -> tuple[bytes, int]:
-        connection = readonly.told(self._engine.connection)
+        connection = readonly.told(self._chdb.connection)
         try:
             for statement in self._preparations(settings):
                 readonly.told(partial(connection.query, statement))
@@ -136,10 +109,6 @@ class RawAsker:
         for name, value in settings.items():  # the names were chosen, the values are anybody's
             yield f"SET {name} = " + _quoted(value, "'")
 
-    async def close(self) -> None:
-        """Let the questions that are being answered finish. Safe twice."""
-        await self._lane.close()
-
 
 def _quoted(text: str, mark: str) -> str:
     escaped = text.replace("\\", "\\\\").replace(mark, f"\\{mark}")
@@ -150,6 +119,7 @@ def _readonly(sql: str) -> str:
     """Return the level that a question runs at.
 
     A client that reads `system.settings` learns there what it may set, and on a handle of level 1 that is nothing;
-    yet a setting that comes with the next question is set before that question's handle becomes read-only.
+    yet a setting that comes with the next question is set before that question's handle becomes read-only. What calls
+    a function, or reads from one, stays at level 1, where the engine itself refuses most of what leads out of it.
     """
-    return "2" if "system.settings" in sql else "1"
+    return "2" if "FROM system.settings" in sql and "(" not in sql else "1"

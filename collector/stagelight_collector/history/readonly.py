@@ -31,6 +31,17 @@ MAX_SECONDS: Final = 60.0
 MAX_ROWS: Final = 100_000
 MAX_MEMORY: Final = 512 << 20
 
+BOUNDS: Final[Mapping[str, str]] = {
+    "max_execution_time": f"{MAX_SECONDS:g}",
+    "max_memory_usage": str(MAX_MEMORY),
+    "max_bytes_ratio_before_external_group_by": "0",
+    "max_bytes_ratio_before_external_sort": "0",
+    "max_result_bytes": str(MAX_BYTES),
+    "function_range_max_elements_in_block": "10000000",
+    "max_threads": "2",
+}
+"""Settings of the engine that no question may go beyond."""
+
 _FORMAT: Final = re.compile(r"\nFORMAT (\w+)\Z")
 _SETTINGS: Final = re.compile(r"\nSETTINGS [^\n]*\Z")
 _PLACEHOLDER: Final = re.compile(r"\{(\w+):[^}]+\}")
@@ -51,15 +62,10 @@ class Question:
 def settings(seconds: float, rows: int) -> dict[str, str]:
     """Return the settings of a handle that questions are run on; the last one forbids changing any of them."""
     return {
+        **BOUNDS,
         "max_execution_time": f"{min(max(seconds, 0.001), MAX_SECONDS):.3f}",
         "limit": str(min(max(rows, 1), MAX_ROWS) + 1),
-        "max_memory_usage": str(MAX_MEMORY),
-        "max_bytes_ratio_before_external_group_by": "0",
-        "max_bytes_ratio_before_external_sort": "0",
-        "max_result_bytes": str(MAX_BYTES),
         "result_overflow_mode": "throw",
-        "function_range_max_elements_in_block": "10000000",
-        "max_threads": "2",
         "output_format_json_quote_64bit_integers": "0",
         "output_format_json_quote_denormals": "0",
         "date_time_output_format": "iso",
