@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Layout, layoutOf, type Shape } from './layout';
+import { type Layout, layoutOf } from './layout';
+import type { Shape } from './pieces';
 import type { DiagramNode, NodeType } from './model';
 import { MOST_PLACES, placesOf } from './places';
 import { IMPLICIT_PARALLEL, run, workflow } from './samples';

@@ -1,4 +1,5 @@
-import { duration } from '../view/format';
+import { duration, runningDuration } from '../view/format';
+import type { IconName } from '../view/icons';
 import type { DiagramNode } from './model';
 import { isStep, type Place } from './places';
 
@@ -75,4 +76,26 @@ export function shortened(text: string, most: number): string {
   if (letters.length <= most) return flat;
   const tail = Math.floor(most / 3);
   return `${letters.slice(0, most - tail - 1).join('')}…${letters.slice(letters.length - tail).join('')}`;
+}
+
+/** The icon of a place where nothing has happened yet. */
+export function iconOf(node: DiagramNode | undefined): IconName {
+  switch (node?.type) {
+    case 'step_sleep':
+    case 'step_sleep_until':
+      return 'waiting';
+    case 'step_wait_for_event':
+      return 'follow';
+    case 'function_call':
+      return 'function';
+    default:
+      return 'dot';
+  }
+}
+
+/** How long a place took, or has been running. */
+export function ranFor(mark: { startedMs: number | null; endedMs: number | null }, running: boolean, now: number): string {
+  if (mark.startedMs === null) return '';
+  if (mark.endedMs !== null) return duration(mark.endedMs - mark.startedMs);
+  return running ? runningDuration(now - mark.startedMs) : '';
 }
