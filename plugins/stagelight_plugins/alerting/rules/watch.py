@@ -182,8 +182,10 @@ class Watch:
     def _count(self, known: KnownWorkflow, event: Event, now: float) -> None:
         for rule in known.of("error_rate"):
             rate = known.rates.setdefault(rule.name, Rate(rule.window))
-            rate.add(now, event.type is EventType.RUN_FAILED)
-            self.overdue.look_at_rate(rule, known, now)
+            failed = event.type is EventType.RUN_FAILED
+            rate.add(now, failed)
+            if failed:  # what is well makes no rate worse; that it got better is seen by the clock
+                self.overdue.look_at_rate(rule, known, now)
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
