@@ -52,7 +52,7 @@ class Desk:
         self.book = Book(checked.rules)
         kinds = {rule.name: rule.when for rule in checked.rules}
         self.groups = Groups(checked.settings, self.quiet, self.book.alerts, lambda name: kinds.get(name, ""))
-        self.watch = Watch(checked.rules, self._tell, self.book.knows_of)
+        self.watch = Watch(checked.rules, self._tell, self.book.knows_of, self.book.has_open)
         self.seen = 0
         self.base_url = base_url
         self._saved_seen = 0
@@ -77,8 +77,8 @@ class Desk:
     def take(self, events: Sequence[Event], now: float) -> bool:
         """Take events; return whether anything changed that somebody may have to hear of."""
         self._now = now
-        for event in events:
-            self.seen = max(self.seen, event.received)
+        newest = max((event.received for event in events), default=0)
+        self.seen = max(self.seen, newest)
         self.watch.take(events, now)
         self._distribute(now)
         return bool(self.book.dirty)

@@ -72,6 +72,10 @@ _MISSED: Final = f"""
         AND Type IN ({", ".join(f"'{kind}'" for kind in MISSED)})
     ORDER BY Received LIMIT {PAGE}"""  # noqa: S608 - as above
 
+_REACHED: Final = """
+    SELECT count() > 0 FROM stagelight_events
+    WHERE Received >= fromUnixTimestamp64Nano({until:Int64}) AND Time >= now() - INTERVAL 1 DAY"""
+
 
 async def learn(collector: Collector, watch: Watch, now: float) -> None:
     """Learn what is usual.
@@ -116,6 +120,16 @@ async def missed(collector: Collector, seen: int) -> list[Event]:
     """
     rows = await _ask(collector, _MISSED, {"seen": max(0, seen - MARGIN_NS)})
     return [Event.from_dict({**json.loads(data), "received": int(received)}) for data, received in rows]
+
+
+async def has_reached(collector: Collector, until: int) -> bool:
+    """Whether history has what was received then.
+
+    Raises:
+        QueryError: History cannot be asked.
+    """
+    ((reached,),) = await _ask(collector, _REACHED, {"until": until})
+    return bool(reached)
 
 
 async def _ask(

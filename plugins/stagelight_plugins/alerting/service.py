@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins.alerting import past
@@ -34,11 +34,21 @@ TURN_SECONDS: Final = 1.0
 LEAST_SECONDS: Final = 0.02
 """And not more often than this: what comes within it is written down together."""
 GAP_SECONDS: Final = 5.0
-"""How long after a batch was missed history is asked for it: until then it has it."""
+"""How often it is looked whether batches were missed and history has them."""
 LATER_SECONDS: Final = 30.0
 DISABLED: Final = "disabled:"
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Gap:
+    """Batches that were dropped on the way here. Times of receipt, in nanoseconds."""
+
+    since: int
+    """The newest of what came before."""
+    until: int = 0
+    """Of what came after; 0 until it is known."""
 
 
 class Service:
@@ -79,8 +89,7 @@ class Service:
         self.learned = ""
         """Why nothing was learned from history yet; empty when it was."""
         self._due = asyncio.Event()
-        self._gap = 0
-        self._gap_at = 0.0
+        self._gap: Gap | None = None
         self._seq = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -88,9 +97,10 @@ class Service:
 
     async def write(self, batch: Batch) -> None:
         """Take a batch. Nothing is waited for here; what changed is written down and told a moment later."""
-        if batch.seq > self._seq + 1 and self._seq and not self._gap:
-            # Batches were dropped on the way here. History has them, or will.
-            self._gap, self._gap_at = self.desk.seen or 1, self.now()
+        if batch.seq > self._seq + 1 and self._seq and self._gap is None:
+            self._gap = Gap(self.desk.seen)
+        if self._gap is not None and not self._gap.until:
+            self._gap.until = max((event.received for event in batch.events), default=0)
         self._seq = max(self._seq, batch.seq)
         if batch.events and self.desk.take(batch.events, self.now()):
             self._due.set()
@@ -176,9 +186,8 @@ class Service:
             await self._until_answered(work)
         while True:
             await asyncio.sleep(GAP_SECONDS)
-            if self._gap and self.now() - self._gap_at >= GAP_SECONDS:
-                seen, self._gap = self._gap, 0
-                await self._until_answered(lambda seen=seen: self._catch_up(seen))  # type: ignore[misc]
+            if self._gap is not None and self._gap.until:
+                await self._until_answered(self._close_gap)
 
     async def _until_answered(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -203,6 +212,13 @@ class Service:
             if len(events) < past.PAGE or newest <= seen:
                 return
             seen = newest + past.MARGIN_NS  # the margin was for the first page
+
+    async def _close_gap(self) -> None:
+        """Read what was dropped, once history has what came after it: then it has all of it."""
+        gap = self._gap
+        if gap is not None and await past.has_reached(self.collector, gap.until):
+            self._gap = None
+            await self._catch_up(gap.since)
 
     def _take_missed(self, events: Sequence[Event]) -> None:
         if self.desk.take(events, self.now()):

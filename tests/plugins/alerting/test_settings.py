@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stagelight_plugins.alerting.receivers import Slack, Webhook
 from stagelight_plugins.alerting.rules.matching import Match
+from stagelight_plugins.alerting.rules.rule import KINDS
 from stagelight_plugins.alerting.settings import read
 from stagelight_plugins.errors import BadSettings
 
@@ -128,3 +132,26 @@ def test_matchers_are_patterns_with_not_before_them() -> None:
     assert [match.fits_names(name) for name in ("billing", "billing-test", "etl")] == [True, False, False]
     assert match.fits_rest("", {"team": "payments"})
     assert not match.fits_rest("", {})
+
+
+def test_the_documented_settings_can_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "plugins" / "README.md").read_text().partition("\n## Alerting\n")[2]
+    monkeypatch.setenv("PAGERDUTY_KEY", "key")
+    for name in ("HOOK_SECRET", "OLD_HOOK_SECRET", "HOOK_TOKEN"):
+        monkeypatch.setenv(name, KEY)
+    (tmp_path / "smtp").write_text("word")
+    blocks = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    first, receivers, rules = (
+        tomllib.loads(block.replace("/run/secrets", str(tmp_path))) for block in blocks
+    )
+
+    assert read(first["alerting"]).receivers.keys() == {"slack"}
+    both = read({**receivers["alerting"], **rules["alerting"]})
+    assert both.receivers.keys() == {"pagerduty", "email", "ops"}
+    assert {"billing-late", "too-many-failures", "long-queue"} < {rule.name for rule in both.rules}
+
+
+def test_every_kind_of_rule_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "plugins" / "README.md").read_text()
+
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []

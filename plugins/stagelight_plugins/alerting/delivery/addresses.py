@@ -40,8 +40,7 @@ def unwrapped(address: Address) -> Address:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public internet; tunnels into IPv4 are not."""
-    address = unwrapped(address)
+    """Whether an address is one of the public internet; what leads into IPv4 is not: unwrap it first."""
     if isinstance(address, IPv6Address) and (address not in _GLOBAL_UNICAST or address.scope_id):
         return False
     return address.is_global and not any(

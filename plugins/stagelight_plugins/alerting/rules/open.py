@@ -83,7 +83,8 @@ class KnownWorkflow:
     silence: Baseline = field(default_factory=Baseline)
     length: Baseline = field(default_factory=Baseline)
     cadence: Cadence = field(default_factory=Cadence)
-    rates: dict[str, Rate] = field(default_factory=dict[str, "Rate"])
+    rates: dict[float, Rate] = field(default_factory=dict[float, "Rate"])
+    """By their windows."""
 
     def of(self, kind: str) -> Sequence[Rule]:
         """Return the rules of a kind."""

@@ -102,6 +102,8 @@ class Overdue:
 
     def has_ended(self, run: OpenRun, at: float) -> None:
         """Say that nothing is the matter with a run any more: it has ended."""
+        if not run.told:
+            return
         for rule in (*run.known.of("stuck"), *run.known.of("waiting"), *run.known.of("run_too_long")):
             self._no_longer(rule, run, at)
 
@@ -131,7 +133,7 @@ class Overdue:
 
     def step_has_ended(self, step: KnownStep, ended: OpenStep, at: float) -> None:
         """Say that a step does not go on any more."""
-        for rule in step.too_long:
+        for rule in step.too_long if ended.told else ():
             if rule.name in ended.told:
                 self._tell(Fact(rule, _about_step(step, ended), False, self._after(at)))
 
@@ -154,7 +156,7 @@ class Overdue:
             elif (rule.name, known.name) in self._missing and silent <= rule.within:
                 self._say_found(rule, known.name, now)
         for rule in known.of("error_rate"):
-            if rule.name in known.rates:
+            if rule.window in known.rates:
                 self.look_at_rate(rule, known, now)
 
     def _due(self, rule: Rule, known: KnownWorkflow, now: float) -> tuple[float | None, str]:
@@ -216,7 +218,7 @@ class Overdue:
 
     def look_at_rate(self, rule: Rule, known: KnownWorkflow, now: float) -> None:
         """Say whether too many runs fail."""
-        ended, failed = known.rates[rule.name].counts(now)
+        ended, failed = known.rates[rule.window].counts(now)
         key = (rule.name, known.name)
         if ended >= rule.at_least and failed / ended >= rule.above:
             self._missing.add(key)

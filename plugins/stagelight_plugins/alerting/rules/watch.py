@@ -6,7 +6,8 @@ in which they began: only the first can be the first to be overdue.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from stagelight.conventions import EventType
 from stagelight_plugins.alerting.rules.open import (
@@ -38,6 +39,21 @@ _ASIDE: Final = frozenset({EventType.HEARTBEAT, EventType.LOG})
 """A sign of life of the process, not of progress: a run that only says these is stuck all the same."""
 
 
+class _Handler(Protocol):
+    def __call__(self, event: Event, known: KnownWorkflow, now: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a type of event means here."""
+
+    handler: _Handler | None
+    moves: bool
+    """Whether it says that its run goes on."""
+    waits: bool
+    asks: bool
+
+
 class Watch:
     """Evaluates rules.
 
@@ -45,6 +61,7 @@ class Watch:
         rules: All of them; those of kinds that are asked for again and again (`sql`) are not evaluated here.
         tell: Takes facts.
         is_told: Whether an alert of a rule about these labels is open: what is well needs no fact where nothing was wrong.
+        is_any_told: Whether any alert is open at all.
     """
 
     def __init__(
@@ -52,6 +69,7 @@ class Watch:
         rules: Sequence[Rule],
         tell: Callable[[Fact], None],
         is_told: Callable[[Rule, tuple[tuple[str, str], ...]], bool],
+        is_any_told: Callable[[], bool],
     ) -> None:
         self.rules = rules
         self.runs: dict[str, OpenRun] = {}
@@ -62,9 +80,46 @@ class Watch:
         """Runs and steps for which there was no place."""
         self._tell = tell
         self._is_told = is_told
+        self._is_any_told = is_any_told
         self._ended = Ended()
         self.overdue = Overdue(self, tell)
-        self._handlers: Mapping[EventType, Callable[[Event, KnownWorkflow, float], None]] = {
+        handlers = self._handlers()
+        # By identity: an enumeration's own hash is a call of Python's for every look-up.
+        self._kinds = {
+            id(kind): _Kind(
+                handlers.get(kind), kind not in _ASIDE, kind in _WAITS, kind is EventType.WAIT_STARTED
+            )
+            for kind in EventType
+        }
+
+    def take(self, events: Iterable[Event], now: float) -> None:
+        """Take events as they come."""
+        kinds, runs = self._kinds, self.runs
+        for event in events:
+            kind, run = kinds[id(event.type)], runs.get(event.run_id)
+            if run is not None and kind.moves:
+                self._moved(run, kind, event.received / NS or now)
+            if kind.handler is not None:
+                known = run.known if run is not None else self.workflow(_name(event), now)
+                known.last = now
+                kind.handler(event, known, now)
+            elif run is not None:
+                run.known.last = now
+
+    def _moved(self, run: OpenRun, kind: _Kind, heard: float) -> None:
+        """Note that something was heard of a run."""
+        if heard > run.last:
+            run.longest_silence = max(run.longest_silence, heard - run.last)
+            run.last = heard
+        run.asks = kind.asks or (run.asks and kind.waits)
+        run.waits = kind.waits
+        if run.asks:
+            run.look_at = 0.0
+        if run.told and "quiet" in run.told:
+            self.overdue.moves_again(run, heard)
+
+    def _handlers(self) -> Mapping[EventType, _Handler]:
+        return {
             EventType.RUN_STARTED: self._run_started,
             EventType.RUN_COMPLETED: self._run_ended,
             EventType.RUN_FAILED: self._run_ended,
@@ -75,28 +130,6 @@ class Watch:
             EventType.STEP_SKIPPED: self._step_ended,
             EventType.STEP_FAILED: self._step_ended,
         }
-
-    def take(self, events: Iterable[Event], now: float) -> None:
-        """Take events as they come."""
-        handlers, runs = self._handlers, self.runs
-        for event in events:
-            run = runs.get(event.run_id)
-            if run is not None and event.type not in _ASIDE:
-                heard = event.received / NS or now
-                run.longest_silence = max(run.longest_silence, heard - run.last)
-                run.last = max(run.last, heard)
-                run.waits = event.type in _WAITS
-                run.asks = event.type is EventType.WAIT_STARTED or (run.asks and run.waits)
-                run.look_at = 0.0 if run.asks else run.look_at
-                if "quiet" in run.told:
-                    self.overdue.moves_again(run, heard)
-            handler = handlers.get(event.type)
-            if handler is not None:
-                known = run.known if run is not None else self.workflow(_name(event), now)
-                known.last = now
-                handler(event, known, now)
-            elif run is not None:
-                run.known.last = now
 
     def turn(self, now: float) -> None:
         """Look for what did not happen."""
@@ -180,9 +213,13 @@ class Watch:
                     self._tell(Fact(rule, about, True, 0.0, firm=True))
 
     def _count(self, known: KnownWorkflow, event: Event, now: float) -> None:
-        for rule in known.of("error_rate"):
-            rate = known.rates.setdefault(rule.name, Rate(rule.window))
-            rate.add(now, event.type is EventType.RUN_FAILED)
+        failed = event.type is EventType.RUN_FAILED
+        for window in {rule.window for rule in known.of("error_rate")}:
+            if window not in known.rates:
+                known.rates[window] = Rate(window)
+            known.rates[window].add(now, failed)
+        for rule in known.of("error_rate") if failed else ():
+            # What is well makes no rate worse; that it got better is seen by the clock.
             self.overdue.look_at_rate(rule, known, now)
 
     # --- steps ----------------------------------------------------------------------------------------------------
@@ -270,7 +307,7 @@ class Watch:
         *,
         only_pending: bool = False,
     ) -> None:
-        for rule in rules:
+        for rule in rules if self._is_any_told() else ():
             if self._is_told(rule, about) and not (only_pending and rule.wait == 0):
                 self._tell(Fact(rule, about, False, event.time / NS))
 

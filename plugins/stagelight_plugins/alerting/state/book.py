@@ -81,9 +81,12 @@ class Book:
 
     def knows_of(self, rule: Rule, about: tuple[tuple[str, str], ...]) -> bool:
         """Whether an alert of these labels is pending or fires."""
-        print_ = self._prints.get((rule.name, about))
-        print_ = self._print(rule, about) if print_ is None and self.alerts else print_
+        print_ = self._print(rule, about)
         return print_ in self.firing or print_ in self.pending
+
+    def has_open(self) -> bool:
+        """Whether any alert is pending or fires."""
+        return bool(self.firing or self.pending)
 
     def take(self, fact: Fact, now: float) -> None:
         """Take a fact."""
