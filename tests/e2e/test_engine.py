@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import aiohttp
 import pytest
 from cloudflare import AsyncCloudflare
 
@@ -69,9 +70,23 @@ class Shop:
         """Kill the collector while a step stands at its gate, and start it again."""
         gate = await self.gate(name)
         try:
+            await self.recorded(name)
             await self.restart()
         finally:
             os.close(gate)
+
+    async def recorded(self, name: str) -> None:
+        """Wait until the rooms know that a step runs: what the engine tells them of is on disk.
+
+        A function may run a moment before that (an attempt that is cut off then is not counted, at most once).
+        """
+        async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as session:
+            while True:
+                async with session.get(f"{self.collector.url}/api/v1/runs/refund-7") as answer:
+                    steps = (await answer.json()).get("steps", [])
+                if any((step["name"], step["status"]) == (name, "running") for step in steps):
+                    return
+                await asyncio.sleep(0.01)
 
     async def restart(self) -> None:
         """Kill the collector and start it again."""
