@@ -87,15 +87,12 @@ async def filled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fill
             sys.executable, "app.py", cwd=folder, env={**os.environ, "STAGELIGHT_ENDPOINT": collector.url}
         )
         assert await process.wait() == 0
-        sql = "SELECT RunId FROM stagelight_runs WHERE Ended IS NOT NULL AND TraceIds != [] ORDER BY Workflow"
-        traces = "SELECT uniqExact(WorkflowRunId) FROM otel_traces WHERE WorkflowRunId != ''"
         async with asyncio.timeout(60):
-            while (
-                len(found := (await collector.query(sql)).rows) < 2
-                or (await collector.query(traces)).rows[0][0] < 2
-            ):
-                await collector.settle()
-        yield Filled(collector, found[0][0])
+            while collector.pipeline.journal.entries:  # the views of one insert are filled one after the other
+                await collector.query("SELECT 1")  # takes its turn behind history's inserts
+        found = await collector.query("SELECT RunId FROM stagelight_runs WHERE Ended IS NOT NULL ORDER BY Workflow")
+        assert len(found.rows) == 2
+        yield Filled(collector, found.rows[0][0])
 
 
 def queries() -> Iterator[tuple[str, str]]:
