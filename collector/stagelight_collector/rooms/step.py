@@ -82,6 +82,11 @@ class Step:
         return self.attempts.get(self.attempt) or Attempt()
 
     @property
+    def heard(self) -> int:
+        """When it was first called by its name, Unix nanoseconds."""
+        return self.name.key[0] if self.name.key else 0
+
+    @property
     def started(self) -> int | None:
         """When the first attempt started, Unix nanoseconds."""
         return min((a.started for a in self.attempts.values() if a.started is not None), default=None)

@@ -79,8 +79,10 @@ def truncated_view(run: Run) -> dict[str, int]:
 
 
 def in_order(steps: dict[str, Step]) -> list[Step]:
-    """Return steps in order of start; those that have not started come last."""
-    return sorted(steps.values(), key=lambda step: (step.started is None, step.started or 0, step.id))
+    """Return steps in order of start; those that have not started come last, in the order they were heard of."""
+    return sorted(
+        steps.values(), key=lambda step: (step.started is None, step.started or step.heard, step.id)
+    )
 
 
 def snapshot(run: Run) -> dict[str, Any]:

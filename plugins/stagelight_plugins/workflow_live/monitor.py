@@ -138,7 +138,7 @@ class Monitor:
             self.forgotten += 1
         self._workflows[workflow.id] = workflow
         telling = _Telling(workflow, now)
-        return workflow, [telling.of_run(EventType.RUN_CREATED), *(telling.pending(stage) for stage in made)]
+        return workflow, [telling.of_run(EventType.RUN_CREATED), *telling.pending()]
 
     def start(self, workflow_id: str) -> tuple[Workflow, list[Event]]:
         """Say that a workflow runs."""
@@ -233,8 +233,10 @@ class _Telling:
         elif status == "running":
             yield self.of_run(EventType.RUN_STARTED)
 
-    def pending(self, stage: Stage) -> Event:
-        return self._step(EventType.PROGRESS, stage, message="pending")
+    def pending(self) -> Iterator[Event]:
+        """Name the stages, a microsecond apart, so that they are shown in their order before they start."""
+        for place, stage in enumerate(self.workflow.stages):
+            yield self._step(EventType.PROGRESS, stage, time=self.now + place * 1_000, message="pending")
 
     def of_stage(self, stage: Stage, before: Status) -> Iterator[Event]:
         """Say what became of a stage; a stage that never said that it runs still has a start."""
@@ -248,11 +250,11 @@ class _Telling:
         elif stage.status == "failed":
             yield self._step(EventType.STEP_FAILED, stage, error=Failure(message=stage.error or "failed"))
 
-    def _step(self, kind: EventType, stage: Stage, **more: Any) -> Event:
+    def _step(self, kind: EventType, stage: Stage, *, time: int | None = None, **more: Any) -> Event:
         return Event(
             type=kind,
             run_id=self.workflow.id,
-            time=self.now,
+            time=self.now if time is None else time,
             workflow=self.workflow.name,
             service="workflow-live",
             step_id=stage.id,

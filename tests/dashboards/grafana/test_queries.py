@@ -88,9 +88,12 @@ async def filled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fill
         )
         assert await process.wait() == 0
         async with asyncio.timeout(60):
-            while collector.pipeline.journal.entries:  # the views of one insert are filled one after the other
-                await collector.query("SELECT 1")  # takes its turn behind history's inserts
-        found = await collector.query("SELECT RunId FROM stagelight_runs WHERE Ended IS NOT NULL ORDER BY Workflow")
+            # The views of one insert are filled one after the other; the journal is emptied after the last.
+            while collector.pipeline.journal.entries:
+                await collector.query("SELECT 1")
+        found = await collector.query(
+            "SELECT RunId FROM stagelight_runs WHERE Ended IS NOT NULL ORDER BY Workflow"
+        )
         assert len(found.rows) == 2
         yield Filled(collector, found.rows[0][0])
 

@@ -92,6 +92,15 @@ async def test_its_workflows_are_ordinary_runs(client: Client) -> None:
     assert run["steps"]["pending"] == 1
 
 
+async def test_its_stages_stand_in_their_order_before_they_start(client: Client) -> None:
+    names = [f"stage {number}" for number in range(12)]
+    workflow = await client.create(*names)
+    await client.collector.settle()
+
+    async with aiohttp.request("GET", f"{client.collector.url}/api/v1/runs/{workflow['id']}") as response:
+        assert [step["name"] for step in (await response.json())["steps"]] == names
+
+
 async def test_workflows_are_still_known_after_a_restart(tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as session:
         async with Collector(settings(tmp_path)) as collector:
