@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -13,6 +14,7 @@ from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 import click
 
+from stagelight.settings import ENDPOINT
 from stagelight_collector import config
 from stagelight_collector.cli.failures import UserError
 
@@ -29,12 +31,14 @@ _ANSWERS: Final = frozenset({"runs", "run", "status", "rows", "deleted"})
 
 
 def configured_url() -> str:
-    """Return where the configured collector listens.
+    """Return where the agent is told to send (`STAGELIGHT_ENDPOINT`), or else where the configured collector listens.
 
     Raises:
         UserError: The configuration leaves the port to chance.
         ConfigError: The configuration is wrong.
     """
+    if told := os.environ.get(ENDPOINT, "").strip():
+        return told
     settings = config.load()
     if settings.port == 0:
         raise UserError(
@@ -48,7 +52,7 @@ url_option = click.option(
     envvar="STAGELIGHT_URL",
     show_envvar=True,
     default=configured_url,
-    help="Where the collector listens; by default what the configuration says.",
+    help="Where the collector listens; by default STAGELIGHT_ENDPOINT, or what the configuration says.",
 )
 
 

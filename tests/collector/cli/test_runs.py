@@ -75,6 +75,13 @@ def test_the_configuration_says_where_the_collector_is(
     assert stagelight("runs", "list", "--url", shared.url).code == 0
 
 
+def test_commands_ask_the_collector_that_the_agent_is_told_to_send_to(
+    stagelight: Callable[..., Answer], shared: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGELIGHT_ENDPOINT", shared.url)
+    assert stagelight("runs", "list").code == 0
+
+
 def test_the_default_address_is_told_once_in_the_help(stagelight: Callable[..., Answer]) -> None:
     text = stagelight("runs", "list", "--help").out
 
