@@ -160,6 +160,7 @@ class JournalFile:
         try:
             if is_interrupted(self._path):
                 self._mend("found before a restart")
+                return
             self._db = connect_writer(self._path, self._first_seq())
             self.extent = _measure(self._db)
         except sqlite3.Error as error:
