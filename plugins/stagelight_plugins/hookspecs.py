@@ -168,7 +168,7 @@ class Hooks:
     def register_commands(self, cli: click.Group) -> None:
         """Called when the command line is built. Add commands with `cli.add_command`; do no other work.
 
-        In a command, `click.get_current_context().obj["collector_url"]()` is where the configured collector listens.
+        In a command, `click.get_current_context().find_root().obj` is a `CommandLine`.
         """
         raise NotImplementedError
 

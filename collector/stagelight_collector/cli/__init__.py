@@ -35,11 +35,8 @@ class _Group(click.Group):
 
 def build(plugins: Plugins) -> click.Group:
     """Return the command line with the commands of all plugins."""
-    shared = {"collector_url": configured_url}
 
-    @click.group(
-        cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "obj": shared}
-    )
+    @click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
     @click.version_option(importlib.metadata.version("stagelight"), package_name="stagelight")
     def cli() -> None:
         """See every stage of every workflow, live."""

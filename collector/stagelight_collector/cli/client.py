@@ -47,15 +47,6 @@ def configured_url() -> str:
     return settings.url
 
 
-url_option = click.option(
-    "--url",
-    envvar="STAGELIGHT_URL",
-    show_envvar=True,
-    default=configured_url,
-    help="Where the collector listens; by default STAGELIGHT_ENDPOINT, or what the configuration says.",
-)
-
-
 class NotFound(UserError):
     """The collector has no such thing."""
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from stagelight_collector import config
-from stagelight_collector.cli.runs import json_option
+from stagelight_plugins.options import json_option
 
 _SECRETIVE: Final = re.compile(
     r"secret|password|passwd|token|key$|pagerduty|apprise|urls|authorization", re.IGNORECASE

@@ -21,9 +21,9 @@ from stagelight import settings as agent
 from stagelight_collector import config, security
 from stagelight_collector.cli.client import Client
 from stagelight_collector.cli.failures import UserError
-from stagelight_collector.cli.runs import json_option
 from stagelight_dashboards import static_files
 from stagelight_plugins.manager import Plugins
+from stagelight_plugins.options import json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

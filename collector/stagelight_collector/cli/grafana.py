@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from stagelight_collector.cli.failures import UserError
-from stagelight_collector.cli.runs import json_option
 from stagelight_dashboards.grafana import export as write
+from stagelight_plugins.options import json_option
 
 
 @click.group(epilog="Example: stagelight grafana export ./grafana")

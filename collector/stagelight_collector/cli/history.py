@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from stagelight_collector.cli import lines
-from stagelight_collector.cli.client import Client, url_option
-from stagelight_collector.cli.runs import json_option
+from stagelight_collector.cli.client import Client
 from stagelight_collector.cli.tables import print_table
+from stagelight_plugins.options import json_option, url_option
 
 
 @click.group(epilog="Example: stagelight history status")

@@ -9,9 +9,9 @@ import click
 from rich.text import Text
 
 from stagelight_collector import config
-from stagelight_collector.cli.runs import json_option
 from stagelight_collector.cli.tables import print_table
 from stagelight_plugins.manager import Plugins
+from stagelight_plugins.options import json_option
 
 if TYPE_CHECKING:
     from stagelight_plugins.manager import PluginInfo

@@ -16,11 +16,12 @@ from rich.text import Text
 
 from stagelight.conventions import RUN_ENDS, RunStatus
 from stagelight_collector.cli import lines
-from stagelight_collector.cli.client import Client, url_option
+from stagelight_collector.cli.client import Client
 from stagelight_collector.cli.failures import UserError
 from stagelight_collector.cli.parameters import Duration
 from stagelight_collector.cli.tables import print_table
 from stagelight_collector.cli.tree import StepTree
+from stagelight_plugins.options import json_option, url_option
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -37,8 +38,6 @@ _FILTERS: Final = {
     "query": "q", "min_duration": "min_duration_ms", "max_duration": "max_duration_ms",
 }  # fmt: skip
 """Options that the API calls by another name."""
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(epilog="Example: stagelight runs list --status failed")

@@ -15,6 +15,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import click
 
 from stagelight_plugins.alerting.rules.spans import said
+from stagelight_plugins.options import json_option, url_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,21 +28,6 @@ class CannotDo(click.ClickException):
     """Something that the user can mend."""
 
     exit_code = 2
-
-
-def _default_url() -> str:
-    found: object = click.get_current_context().find_root().obj
-    return found.url() if found is not None else "http://127.0.0.1:4318"  # type: ignore[attr-defined]  # hookspecs.CommandLine
-
-
-url_option = click.option(
-    "--url",
-    envvar="STAGELIGHT_URL",
-    show_envvar=True,
-    default=_default_url,
-    help="Where the collector listens; by default what the configuration says.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @dataclass(frozen=True, slots=True)

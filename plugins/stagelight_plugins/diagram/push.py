@@ -14,6 +14,7 @@ import click
 from stagelight import settings
 from stagelight.redaction import redact_source
 from stagelight_plugins.diagram.routes import MOST_BODY
+from stagelight_plugins.options import json_option, url_option
 
 SUFFIXES: Final = (".py", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".cts", ".tsx")
 MOST_FILES: Final = 200
@@ -31,9 +32,9 @@ _SKIPPED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "di
     help="A directory above PATH whose other sources it imports.",
 )
 @click.option("--version", help="What to call this version; a hash of the code by default.")
-@click.option("--url", envvar="STAGELIGHT_URL", show_envvar=True, help="Where the collector listens.")
-@click.option("--json", "as_json", is_flag=True, help="Print the collector's answer.")
-def push(path: Path, around: Path | None, version: str | None, url: str | None, as_json: bool) -> None:
+@url_option
+@json_option
+def push(path: Path, around: Path | None, version: str | None, url: str, as_json: bool) -> None:
     """Draw the workflows in PATH in the page.
 
     The collector reads the code in a process with limits and never runs it. What looks like a credential is taken out
@@ -48,7 +49,7 @@ def push(path: Path, around: Path | None, version: str | None, url: str | None, 
         "files": files,
         "version": version or "",
     }
-    answer = _send(url or settings.endpoint() or settings.DEFAULT_ENDPOINT, body)
+    answer = _send(url, body)
     if as_json:
         click.echo(json.dumps(answer))
     elif not answer["error"]:

@@ -91,18 +91,3 @@ class Client:
         return Failed(
             f"what answers at {self.url} is no Stagelight collector with the engine; name the collector's address with --url"
         )
-
-
-def _configured() -> str:
-    shared: dict[str, Any] = click.get_current_context().obj
-    return str(shared["collector_url"]())
-
-
-url_option = click.option(
-    "--url",
-    envvar="STAGELIGHT_URL",
-    show_envvar=True,
-    default=_configured,
-    help="Where the collector listens; by default what the configuration says.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from stagelight_plugins.engine.contract import Status
-from stagelight_plugins.engine.doors.client import Client, Failed, json_option, url_option
+from stagelight_plugins.engine.doors.client import Client, Failed
+from stagelight_plugins.options import json_option, url_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
