@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, get_origin
 from urllib.parse import quote
 
 import platformdirs
@@ -151,6 +151,10 @@ class Settings(BaseModel):
 
 _NAMES: Final = TypeAdapter(list[str])
 _TABLE: Final = TypeAdapter(dict[str, Any])
+_LISTS: Final = frozenset(
+    name.upper() for name, known in Settings.model_fields.items() if get_origin(known.annotation) is list
+)
+"""Settings that a variable gives with commas in between."""
 
 
 def config_path() -> Path:
@@ -288,7 +292,7 @@ def _environment(environ: Mapping[str, str], problems: list[str], notes: list[st
 def _value(first: str, rest: list[str], text: str) -> object:
     if text[0] in "[{":
         return json.loads(text)
-    is_list = first == "ALLOWED_HOSTS" or (first == "PLUGINS" and rest in (["LOAD"], ["BLOCK"]))
+    is_list = first in _LISTS or (first == "PLUGINS" and rest in (["LOAD"], ["BLOCK"]))
     return [part.strip() for part in text.split(",")] if is_list else text
 
 

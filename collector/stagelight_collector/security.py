@@ -51,7 +51,7 @@ class UnsafeBind(Exception):  # a state that is refused, not a fault of the prog
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"refusing to listen on {host or 'every address'!r}: whoever reaches the port could read every run;"
+            f"refusing to listen on {repr(host) if host else 'every address'}: whoever reaches the port could read every run;"
             " listen on 127.0.0.1 or ::1, and reach it from elsewhere through an SSH tunnel"
         )
         self.host = host
@@ -97,7 +97,7 @@ def _host_refusal(request: web.Request, policy: Policy) -> web.Response | None:
     if len(hosts) == 1 and _is_ours(hosts[0].lower(), request, policy):
         return None
     return _problem(
-        421, "Use the address that the collector printed at start-up, or add this name to its hosts"
+        421, "Use the address that the collector printed at start-up, or add this name to `allowed_hosts`"
     )
 
 

@@ -101,10 +101,12 @@ def test_what_is_right_stays_in_force_beside_what_is_wrong(write: Callable[[str]
 
 def test_a_list_in_the_environment_is_written_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGELIGHT_ALLOWED_HOSTS", "one, two")
+    monkeypatch.setenv("STAGELIGHT_ALLOWED_ORIGINS", "http://127.0.0.1:8000")
     monkeypatch.setenv("STAGELIGHT_PLUGINS__LOAD", '["three"]')
 
     settings = config.load()
     assert (settings.allowed_hosts, settings.plugin_names("load")) == (["one", "two"], ["three"])
+    assert settings.allowed_origins == ["http://127.0.0.1:8000"]
 
 
 def test_an_unknown_variable_is_noted_and_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ def show(as_json: bool) -> int:
     """Print every setting in force, as stagelight.toml would have it."""
     found = config.read()
     data = found.settings.model_dump(mode="json")
+    data = {key: _without_user(value) for key, value in data.items()}
     data["plugins"] = _without_secrets(data["plugins"])
     if as_json:
         click.echo(json.dumps(data, indent=2))
@@ -39,6 +40,14 @@ def show(as_json: bool) -> int:
     for line in (*found.problems, *(f"note: {note}" for note in found.notes)):
         click.echo(f"stagelight: {line}", err=True)
     return 2 if found.problems else 0
+
+
+def _without_user(value: Any) -> Any:
+    """Return a setting as it can be shown: an address without who logs in there."""
+    if isinstance(value, str) and "://" in value and "@" in value:
+        scheme, _, rest = value.partition("://")
+        return f"{scheme}://…@{rest.rpartition('@')[2]}"
+    return value
 
 
 def _without_secrets(value: Any, key: str = "") -> Any:

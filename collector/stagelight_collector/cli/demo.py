@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import tempfile
-import webbrowser
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -29,6 +28,7 @@ from rich.progress import (
 from stagelight.conventions import RunStatus
 from stagelight_collector import config
 from stagelight_collector.app import Collector
+from stagelight_collector.cli.browser import show
 from stagelight_collector.cli.failures import explained
 from stagelight_collector.demo.sample import Sample
 from stagelight_collector.errors import PortTaken
@@ -96,7 +96,7 @@ async def _demo(settings: config.Settings, watch: Watch, *, free_port: bool, ope
     try:
         click.echo(f"The page is at {collector.url}")
         if open_:
-            webbrowser.open(collector.url)
+            show(collector.url)
         code = await watch(collector, stop)
         if not once and not stop.is_set():
             click.echo("The page stays up to look around in. Press Ctrl-C to stop.", err=True)

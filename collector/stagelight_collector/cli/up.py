@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import sys
-import webbrowser
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ import click
 
 from stagelight_collector import config, garbage
 from stagelight_collector.app import Collector
+from stagelight_collector.cli.browser import show
 from stagelight_collector.cli.failures import explained
 from stagelight_collector.cli.signals import Signals
 
@@ -98,7 +98,7 @@ async def _until_stopped(collector: Collector, signals: Signals, open_: bool) ->
     if collector.clickhouse is not None:
         click.echo(f"Clients of ClickHouse read history at {collector.clickhouse.url}.", err=True)
     if open_:
-        webbrowser.open(collector.url)
+        show(collector.url)
     await signals.stop.wait()
     click.echo("Finishing what was accepted …", err=True)
 

@@ -102,7 +102,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def collecting(data_dir: Path, port: int = 0) -> Generator[Running]:
+def collecting(data_dir: Path, *options: str, port: int = 0) -> Generator[Running]:
     """Run a collector."""
     with subprocess.Popen(
         [
@@ -114,7 +114,9 @@ def collecting(data_dir: Path, port: int = 0) -> Generator[Running]:
             str(port),
             "--data-dir",
             str(data_dir),
+            *options,
         ],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

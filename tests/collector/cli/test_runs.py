@@ -184,7 +184,7 @@ def test_a_run_is_followed_over_a_restart_of_the_collector(
         def restart(_seconds: float) -> None:
             if not kinds.count("away"):
                 kinds.append("away")
-                stack.enter_context(collecting(tmp_path / "data", own.port))
+                stack.enter_context(collecting(tmp_path / "data", port=own.port))
                 process.communicate("\n", PATIENCE_SECONDS)
 
         for kind, data in Client(own.url).feed("carried", sleep=restart):

@@ -56,6 +56,28 @@ def test_up_takes_a_relative_data_directory_and_stops_with_a_true_word(tmp_path:
     assert errors.endswith("Stopped; nothing was lost.\n")
 
 
+def test_a_browser_of_the_terminal_sees_the_page_while_it_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f"#!{sys.executable}\nimport sys, time, urllib.request\n"
+        f"page = urllib.request.urlopen(sys.argv[1], timeout={PATIENCE_SECONDS})\n"
+        "print('seen', page.status, file=sys.stderr, flush=True)\nsys.stdin.read()\n"
+    )
+    browser.chmod(0o700)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    with collecting(tmp_path / "data", "--open") as collector:
+        assert collector.process.stderr is not None
+        said = iter(collector.process.stderr.readline, "")
+        assert any(line == "seen 200\n" for line in said)
+        collector.process.send_signal(signal.SIGINT)
+        _, errors = collector.process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert collector.process.returncode == 0
+    assert errors.endswith("Stopped; nothing was lost.\n")
+
+
 @pytest.mark.parametrize(
     ("left", "word"),
     [

@@ -83,6 +83,14 @@ def test_config_show_prints_what_is_right_and_says_what_is_wrong(
     assert stagelight("runs", "list").err == answer.err
 
 
+def test_config_show_keeps_to_itself_who_logs_in(stagelight: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "stagelight.toml").write_text("history = 'clickhouse://me:s3cr@t@db:8123/x'\n")
+
+    for answer in (stagelight("config", "show"), stagelight("config", "show", "--json")):
+        assert "clickhouse://\u2026@db:8123/x" in answer.out.replace("\\u2026", "\u2026")
+        assert "s3cr" not in answer.out
+
+
 def test_help_lists_the_commands_of_plugins_and_leaves_out_broken_ones(install: Callable[..., None]) -> None:
     install(**BROKEN, willing=WILLING)
 
