@@ -55,7 +55,12 @@ class Health(MetricsCollector):
             found.append(
                 f"{self.archive.refused} requests could not go into history; see {self.archive.aside}"
             )
-        found += [f"plugin sink {runner.sink.name} is benched" for runner in self.sinks if runner.benched]
+        found += [
+            f"plugin sink {runner.sink.name} keeps failing ({runner.reason}) and gets nothing for a minute;"
+            " the log has the traceback"
+            for runner in self.sinks
+            if runner.benched
+        ]
         return [problem for problem in found if problem]
 
     async def healthz(self, request: web.Request) -> web.Response:

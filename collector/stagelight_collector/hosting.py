@@ -41,8 +41,13 @@ class PluginHost:
     collector: Collector
 
     def sinks(self) -> list[SinkRunner]:
-        """Return a runner for every sink."""
-        return [SinkRunner(sink) for _, sink in self._registered("register_sinks", Sink)]
+        """Return a runner for every sink; what is counted of them is told apart by their names."""
+        runners: dict[str, SinkRunner] = {}
+        for plugin, sink in self._registered("register_sinks", Sink):
+            if sink.name in runners:
+                raise BrokenPlugin(plugin, f"there is another sink of the name {sink.name!r}")
+            runners[sink.name] = SinkRunner(sink)
+        return list(runners.values())
 
     def pages(self) -> list[Page]:
         """Return the entries of the page's navigation."""
@@ -104,7 +109,7 @@ class PluginHost:
             raise BrokenPlugin(name, f"its {what} took more than {seconds:g} s") from error
         except PluginError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BrokenPlugin(name, f"its {what} raised {type(error).__name__}: {error}") from error
 
     async def _stop(self, name: str, call: Callable[[], Any]) -> None:

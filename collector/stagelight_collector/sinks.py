@@ -35,6 +35,8 @@ class SinkRunner:
     written: int = 0
     dropped: int = 0
     faults: int = 0
+    reason: str = ""
+    """What the last fault was."""
     benched_until: float = float("-inf")
     _recent: deque[float] = field(default_factory=lambda: deque[float](maxlen=FAULTS))
     _queue: asyncio.Queue[Batch] = field(default_factory=lambda: asyncio.Queue["Batch"](QUEUE))
@@ -82,7 +84,7 @@ class SinkRunner:
             await self.sink.write(batch)
             self.written += 1
         except (SystemExit, KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - even `sys.exit` in a plugin
-            self._fault(f"{type(error).__name__}: {error}")
+            self._fault(f"{type(error).__name__}: {error}", error)
 
     async def drain(self, seconds: float) -> None:
         """Wait until everything queued is written, at most so long."""
@@ -92,12 +94,13 @@ class SinkRunner:
         except TimeoutError:
             _log.warning("sink %s did not finish in %g s", self.sink.name, seconds)
 
-    def _fault(self, reason: str) -> None:
+    def _fault(self, reason: str, error: BaseException | None = None) -> None:
         now = self.clock()
+        self.reason = reason
         self.faults += 1
         self.dropped += 1
         self._recent.append(now)
-        _log.warning("sink %s failed: %s", self.sink.name, reason)
+        _log.warning("sink %s failed: %s", self.sink.name, reason, exc_info=error)
         if len(self._recent) == FAULTS and now - self._recent[0] <= MINUTE:
             self.benched_until = now + MINUTE
             self._recent.clear()

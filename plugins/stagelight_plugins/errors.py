@@ -6,6 +6,8 @@ PluginError
 ├── BadSettings
 └── BrokenPlugin
 
+DatabaseUnusable
+
 NotAccepted
 
 QueryError
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 Place: TypeAlias = tuple[str, ...]
 """Keys that lead to a setting within a plugin's own table: `("receivers", "ops", "url")`."""
@@ -50,8 +53,16 @@ class BrokenPlugin(PluginError):
         self.name = name
         self.reason = reason
         super().__init__(
-            f"plugin {name!r} cannot be used: {reason}; mend it, or take it out of `plugins.load`"
+            f'plugin {name!r} cannot be used: {reason}; mend it, or do without it: `plugins.block = ["{name}"]`'
         )
+
+
+class DatabaseUnusable(Exception):  # a state that is found, not a fault of the program
+    """A plugin's own file is damaged, or cannot be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"the file {path} cannot be used ({reason}); move it away, and a new one is made")
+        self.path = path
 
 
 class CoreBlocked(PluginError):

@@ -103,7 +103,7 @@ class Plugins:
                     answers.append((name, function(**arguments)))
                 except PluginError:
                     raise
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     raise BrokenPlugin(name, f"{hook} raised {type(error).__name__}: {error}") from error
         return answers
 

@@ -20,6 +20,8 @@ from stagelight_plugins.manager import BUILT_IN, PluginInfo, Plugins
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stagelight_plugins.hookspecs import Batch
+
 
 NO_BUILT_INS = [module.rpartition(".")[2] for module in BUILT_IN]
 
@@ -90,6 +92,38 @@ async def test_a_plugin_that_hangs_at_the_stop_is_left_behind(
 def test_what_is_no_sink_is_refused_by_name(answer: Any) -> None:
     with pytest.raises(BrokenPlugin, match="'odd' cannot be used: register_sinks returned"):
         host(("odd", plugin(register_sinks=lambda: answer))).sinks()
+
+
+class Named:
+    """A sink."""
+
+    name = "same"
+
+    async def write(self, batch: Batch) -> None:
+        del batch
+
+
+def test_two_sinks_of_one_name_are_refused() -> None:
+    hosted = host(*((name, plugin(register_sinks=lambda: [Named()])) for name in "ab"))
+    with pytest.raises(BrokenPlugin, match="there is another sink of the name 'same'"):
+        hosted.sinks()
+
+
+@pytest.mark.parametrize("hook", ["register_sinks", "startup"])
+async def test_a_hook_that_exits_is_an_error_of_its_plugin(hook: str) -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    async def begin() -> None:
+        hosted = host(("a", plugin(**{hook: leave})))
+        async with AsyncExitStack() as stack:
+            hosted.sinks()
+            await hosted.start(stack)
+
+    with pytest.raises(
+        BrokenPlugin, match=r"raised SystemExit: 3; mend it, or do without it: `plugins.block"
+    ):
+        await begin()
 
 
 def test_a_route_outside_the_plugins_own_path_is_refused() -> None:

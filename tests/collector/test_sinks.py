@@ -76,6 +76,7 @@ async def test_a_sink_that_keeps_failing_is_benched_for_a_minute(
         runner.offer(Batch(seq=seq))
     await runner.drain(5)
     assert runner.benched
+    assert runner.reason == "ValueError: broken"
 
     sink.failing = False
     runner.offer(Batch(seq=100))

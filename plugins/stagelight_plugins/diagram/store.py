@@ -7,11 +7,12 @@ without harm, because the next process of the app sends its code again.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from stagelight_plugins.database import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,9 @@ MOST_VERSIONS: Final = 1_000
 MOST_RUNS: Final = 100_000
 
 _SCHEMA: Final = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+PRAGMA cache_size = -2000;
 CREATE TABLE IF NOT EXISTS versions (
   version TEXT PRIMARY KEY, main TEXT NOT NULL, count INTEGER NOT NULL, state TEXT NOT NULL, error TEXT NOT NULL,
   created REAL NOT NULL, used INTEGER NOT NULL);
@@ -104,11 +108,7 @@ class Store:
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._lock = asyncio.Lock()
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
-        self._database.execute("PRAGMA cache_size = -2000")
-        self._database.executescript(_SCHEMA)
+        self._database = open_database(path, _SCHEMA)
 
     async def take(self, files: Sequence[File], starts: Sequence[Start]) -> bool:
         """Keep what arrived; say whether a version is now complete and waits to be drawn."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from stagelight_plugins.database import open_database
 from stagelight_plugins.workflow_live.monitor import Workflow
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_SCHEMA: Final = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+CREATE TABLE IF NOT EXISTS workflows (seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, state TEXT NOT NULL);
+"""
 
 
 class Store:
@@ -18,12 +24,7 @@ class Store:
     def __init__(self, path: Path, capacity: int) -> None:
         self._capacity = capacity
         self._lock = asyncio.Lock()
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS workflows (seq INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, state TEXT NOT NULL)"
-        )
+        self._database = open_database(path, _SCHEMA)
 
     def load(self) -> list[Workflow]:
         """Return all workflows, the oldest first."""

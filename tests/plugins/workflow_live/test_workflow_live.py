@@ -10,6 +10,7 @@ from aiohttp import WSCloseCode, WSMsgType
 
 from stagelight_collector.app import Collector
 from stagelight_collector.config import Settings
+from stagelight_plugins.errors import BrokenPlugin
 from stagelight_plugins.workflow_live.rooms import MAX_TEXT, QUEUE
 
 if TYPE_CHECKING:
@@ -99,6 +100,16 @@ async def test_its_stages_stand_in_their_order_before_they_start(client: Client)
 
     async with aiohttp.request("GET", f"{client.collector.url}/api/v1/runs/{workflow['id']}") as response:
         assert [step["name"] for step in (await response.json())["steps"]] == names
+
+
+async def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "plugins" / "workflow_live" / "workflows.sqlite"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"this is no database" * 100)
+    with pytest.raises(BrokenPlugin) as raised:
+        await Collector(settings(tmp_path)).start()
+
+    assert f"the file {file} cannot be used (file is not a database); move it away" in str(raised.value)
 
 
 async def test_workflows_are_still_known_after_a_restart(tmp_path: Path) -> None:
