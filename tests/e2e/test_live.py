@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from playwright.async_api import expect
 
 if TYPE_CHECKING:
@@ -109,8 +111,18 @@ async def test_the_page_recovers_when_the_collector_was_killed_and_comes_back(
 
 
 async def test_a_page_of_another_origin_gets_nothing(browser: Browser, collector: CollectorProcess) -> None:
-    async with page_of(browser, collector.url) as page:
-        await page.goto("data:text/html,<title>elsewhere</title>")
+    async def show(request: web.Request) -> web.Response:
+        del request
+        return web.Response(text="<title>elsewhere</title>", content_type="text/html")
+
+    elsewhere = web.Application()
+    elsewhere.router.add_get("/", show)
+    async with TestServer(elsewhere) as other, page_of(browser, collector.url) as page:
+        await page.goto(str(other.make_url("/")))
+        statuses: list[int] = []
+        network = await page.context.new_cdp_session(page)  # tells answers that the page is not given
+        network.on("Network.responseReceivedExtraInfo", lambda answer: statuses.append(answer["statusCode"]))
+        await network.send("Network.enable")
         read = await page.evaluate(
             """async url => {
                 const tries = [
@@ -127,3 +139,4 @@ async def test_a_page_of_another_origin_gets_nothing(browser: Browser, collector
         )
 
     assert read == ["rejected:"] * 3
+    assert statuses == [403] * 3, "the browser kept it from the page, not the collector"

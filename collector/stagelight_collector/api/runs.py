@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAGE: Final = 50
 MAX_PAGE: Final = 500
 MAX_ATTRIBUTES: Final = 8
+MAX_SPANS: Final = 10_000
 """Attributes that a list may be filtered by at once."""
 
 
@@ -96,10 +97,10 @@ class RunsApi:
 
     async def spans(self, request: web.Request) -> web.Response:
         """Return the spans of the run's traces."""
-        spans = await self.history.run_spans(run_id(request), limit=10_000)
+        spans = await self.history.run_spans(run_id(request), limit=MAX_SPANS + 1)
         if not spans and await self.hub.find(run_id(request)) is None:
             raise unknown(request)
-        return reply({"spans": spans})
+        return reply({"spans": spans[:MAX_SPANS], "truncated": len(spans) > MAX_SPANS})
 
     async def workflows(self, request: web.Request) -> web.Response:
         """List the workflows."""

@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from stagelight.conventions import RUN_ID, WORKFLOW_NAME, EventType
 from stagelight.events import Event, Failure
 from stagelight_collector import app
+from stagelight_collector.api import runs
 from stagelight_collector.app import Collector
 from stagelight_collector.config import Settings
 
@@ -258,9 +259,20 @@ async def test_the_spans_of_a_run_are_those_that_were_sent(api: Api) -> None:
     await api.collector.settle()
     await api.collector.pipeline.archive.drain()
 
-    (found,) = (await api.get("/runs/r/spans"))["spans"]
+    answer = await api.get("/runs/r/spans")
+    (found,) = answer["spans"]
 
     assert (found["name"], found["duration"], found["attributes"][RUN_ID]) == ("etl", SECOND, "r")
+    assert answer["truncated"] is False
+
+
+async def test_it_is_said_that_spans_are_left_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.post_trace(root_span("r", {}, {}))
+    await api.collector.settle()
+    await api.collector.pipeline.archive.drain()
+    monkeypatch.setattr(runs, "MAX_SPANS", 0)
+
+    assert await api.get("/runs/r/spans") == {"spans": [], "truncated": True}
 
 
 async def test_workflows_are_counted(api: Api) -> None:
