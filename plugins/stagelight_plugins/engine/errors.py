@@ -13,6 +13,7 @@ EngineError
 │   ├── BadValue
 │   ├── BadSchedule
 │   ├── BadWorkflow
+│   ├── MissingExtra
 │   └── TooLarge
 ├── LimitReached
 ├── WrongControlPlane
@@ -145,6 +146,13 @@ class BadSchedule(Invalid):
         super().__init__(
             f"{expression[:80]!r} is no cron schedule: {reason}; write five fields, as in '0 9 * * 1-5'"
         )
+
+
+class MissingExtra(Invalid):
+    """What this needs is not installed."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} needs an extra: pip install 'stagelight[engine]'")
 
 
 class BadWorkflow(Invalid):

@@ -10,15 +10,12 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from cronsim import CronSim, CronSimError
-
 from stagelight_plugins.engine.contract import Trigger
-from stagelight_plugins.engine.durations import DAY, at
-from stagelight_plugins.engine.errors import BadSchedule, EngineError
+from stagelight_plugins.engine.cron import following
+from stagelight_plugins.engine.durations import DAY
+from stagelight_plugins.engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
     from stagelight_plugins.engine.house import House, Workflow
@@ -44,7 +41,7 @@ class Schedules:
             BadSchedule: One cannot.
         """
         for expression in cls.schedules:
-            _after(expression, self.house.clock.now())
+            following(expression, self.house.clock.now())
 
     def follow(self, workflow: Workflow) -> None:
         """Follow the schedules of a workflow from now on."""
@@ -83,7 +80,7 @@ class Schedules:
         self.house.ledger.edit().facts[fact] = time
 
     def _arm(self, workflow: Workflow, expression: str, after: int) -> None:
-        due = _after(expression, after)
+        due = following(expression, after)
 
         def come() -> None:
             now = self.house.clock.now()
@@ -109,18 +106,9 @@ class Schedules:
         self._serve(f"schedule {workflow.key} {expression}", scheduled)
 
 
-def _after(expression: str, time: int) -> int:
-    """Return the first time of a schedule after another, Unix milliseconds."""
-    try:
-        found: datetime = next(CronSim(expression, at(time)))
-    except (CronSimError, StopIteration) as error:
-        raise BadSchedule(expression, str(error) or "it never comes") from None
-    return round(found.timestamp() * 1_000)
-
-
 def _latest(expression: str, after: int, now: int) -> int | None:
     """Return the latest time of a schedule in a span, None where there is none."""
     found = None
-    while (due := _after(expression, after)) <= now:
+    while (due := following(expression, after)) <= now:
         found = after = due
     return found

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from cronsim import CronSim
 
 from stagelight_plugins.engine.contract import Status
+from stagelight_plugins.engine.cron import following
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,10 @@ def workflow(info: WorkflowInfo, triggered: int = 0) -> dict[str, Any]:
         "triggered_on": when(triggered),
         "instances": {str(status): info.counts.get(status, 0) for status in _STATUSES},
         "schedules": [
-            {"cron": cron, "next_instance": _iso(next(CronSim(cron, datetime.now(UTC))))}
+            {
+                "cron": cron,
+                "next_instance": when(following(cron, round(datetime.now(UTC).timestamp() * 1000))),
+            }
             for cron in info.schedules
         ],
         "version_id": info.version_id,
