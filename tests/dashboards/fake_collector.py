@@ -59,6 +59,9 @@ class FakeCollector:
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
         self.older: list[Json] = []
+        self.diagrams: dict[str, Json] = {}
+        """By workflow: the answer to the question for its diagram."""
+        self.sources: dict[str, Json] = {}
         self.prefix = "/"
         self.feeds_opened = 0
         self.feeds_open = 0
@@ -83,6 +86,8 @@ class FakeCollector:
         app.router.add_get(f"{self.prefix}api/v1/feed", self._feed)
         app.router.add_get(f"{self.prefix}api/v1/runs/{{id}}/feed", self._feed)
         app.router.add_get(f"{self.prefix}api/v1/runs", self._list)
+        app.router.add_get(f"{self.prefix}api/v1/workflows/{{name}}/diagram", self._diagram)
+        app.router.add_get(f"{self.prefix}api/v1/workflows/{{name}}/source", self._source)
         app.router.add_get(f"{self.prefix}{{path:.*}}", self._static)
         app.on_response_prepare.append(_secure)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2, access_log=None)
@@ -189,6 +194,13 @@ class FakeCollector:
         following = str(end) if end < len(self.older) else None
         return web.json_response({"runs": self.older[start:end], "next_cursor": following})
 
+    async def _diagram(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        return web.json_response(self.diagrams.get(name) or diagram(name, None, state="none"))
+
+    async def _source(self, request: web.Request) -> web.Response:
+        return web.json_response(self.sources[request.match_info["name"]])
+
     async def _static(self, request: web.Request) -> web.Response:
         file = static_files().get(request.match_info["path"] or "index.html")
         if file is None:
@@ -224,6 +236,15 @@ def _new_step(step_id: str) -> Json:
         "id": step_id, "name": step_id, "kind": "do", "parent_id": "", "status": "running", "started_ms": now_ms(),
         "ended_ms": None, "duration_ms": None, "attempt": 1, "error": None, "progress": None, "attributes": {},
         "child_run_id": "", "attempts": [],
+    }  # fmt: skip
+
+
+def diagram(workflow: str, nodes: list[Json] | None, **changes: Any) -> Json:
+    """Return the answer to the question for a workflow's diagram."""
+    graph = None if nodes is None else {"class_name": workflow, "functions": {}, "nodes": nodes}
+    return {
+        "workflow": workflow, "version": "v1", "versions": ["v1"], "exact": True, "run_version": "v1", "state": "drawn",
+        "error": None, "main": "app.py", "created_ms": 1.0, "graph": graph, **changes,
     }  # fmt: skip
 
 

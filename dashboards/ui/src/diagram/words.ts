@@ -69,6 +69,12 @@ export function roleOf(place: Place): string {
   return place.node.type.replaceAll('_', ' ');
 }
 
+/** Cut at the end: a message says the most at its beginning. */
+export function cutAt(text: string, most: number): string {
+  const letters = [...text.slice(0, most * 4)];
+  return letters.length <= most ? text : `${letters.slice(0, most - 1).join('')}…`;
+}
+
 /** Cut in the middle, where names of one family differ least. */
 export function shortened(text: string, most: number): string {
   const flat = text.replace(/\s+/g, ' ');
