@@ -62,12 +62,10 @@ class Routes:
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
-        graph = "/workflows/{name:[^/]+}/versions/{version:[^/]+}/graph"
         return [
             web.get("/api/v1/workflows/{name:[^/]+}/diagram", self.show),
             web.get("/api/v1/workflows/{name:[^/]+}/source", self.source),
-            web.get(f"/api/v1{graph}", self.graph),
-            web.get(f"/accounts/{{account:[^/]+}}{graph}", self.graph),
+            web.get("/api/v1/workflows/{name:[^/]+}/versions/{version:[^/]+}/graph", self.graph),
             web.post("/api/v1/diagrams", self.push),
         ]
 
@@ -98,7 +96,7 @@ class Routes:
         return _json(200, {"version": found.version, "main": found.main, "files": files})
 
     async def graph(self, request: web.Request) -> web.Response:
-        """Return a version's graph as Cloudflare's API does."""
+        """Return a version's graph in the shape of the public Workflows API."""
         name, version = request.match_info["name"], request.match_info["version"]
         found = await self.store.find(name, version)
         if found is None:

@@ -98,13 +98,12 @@ async def test_what_is_pushed_is_drawn_and_answered_in_both_shapes(client: Clien
     assert (status, shown["version"], shown["state"], shown["exact"]) == (200, version, "drawn", True)
     assert [node["type"] for node in shown["graph"]["nodes"]] == ["step_do", "step_sleep"]
     assert (await client.get("/api/v1/workflows/Review/source"))[1]["files"] == {"w.ts": REVIEW}
-    for base in ("/api/v1", "/accounts/me"):
-        status, cloudflare = await client.get(f"{base}/workflows/Review/versions/{version}/graph")
-        assert (status, cloudflare["success"], cloudflare["errors"]) == (200, True, [])
-        result = cloudflare["result"]
-        assert sorted(result) == ["class_name", "created_on", "graph", "id", "modified_on", "workflow_id"]
-        assert result["graph"] == {"version": 1, "workflow": shown["graph"]}
-    assert (await client.get("/accounts/me/workflows/Review/versions/x/graph"))[0] == 404
+    status, public = await client.get(f"/api/v1/workflows/Review/versions/{version}/graph")
+    assert (status, public["success"], public["errors"]) == (200, True, [])
+    result = public["result"]
+    assert sorted(result) == ["class_name", "created_on", "graph", "id", "modified_on", "workflow_id"]
+    assert result["graph"] == {"version": 1, "workflow": shown["graph"]}
+    assert (await client.get("/api/v1/workflows/Review/versions/x/graph"))[0] == 404
 
 
 async def test_code_comes_by_itself_and_a_run_is_shown_its_own_version(client: Client) -> None:
