@@ -185,7 +185,7 @@ async def test_another_version_than_the_run_s_is_named(open_page: OpenPage, coll
 
 
 async def test_whatever_the_code_says_is_text(open_page: OpenPage, collector: FakeCollector) -> None:
-    nodes = [
+    nodes: list[dict[str, Any]] = [
         *(step(payload) | {"id": f"p{at}", "line": 1} for at, payload in enumerate(PAYLOADS)),
         *({"type": "if", "branches": [{"condition": each, "nodes": [step("a")]}]} for each in PAYLOADS),
         *({"type": "loop", "loop": {"over": each}, "nodes": [step("b")]} for each in PAYLOADS),
@@ -231,10 +231,17 @@ async def test_five_hundred_steps_are_drawn_and_moved(open_page: OpenPage, colle
     for number in range(500):
         done(collector, f"s{number}", f"step {number // 10} {number % 10}")
     page = await open_page("#/runs/r/diagram")
-    await expect(page.locator("g.card.tone-good")).to_have_count(500)
+    await expect(place(page, "step 49 9")).to_have_attribute("data-status", "completed")  # where the run is
+    assert await page.locator("g.card").count() < 400
     drawn = await page.evaluate(MOVES)
     assert drawn["moved"]
-    assert drawn["nodes"] < 12_000
+    assert drawn["nodes"] < 6_000
+    await page.get_by_role("tree", name="Diagram of etl").focus()
+    await page.keyboard.press("Home")
+    await expect(place(page, "step 0 0")).to_be_focused()
+    assert await page.get_by_role("treeitem", name="not in the code").count() == 0
+    await page.keyboard.press("0")
+    await expect(page.locator("g.card.tone-good")).to_have_count(500)
 
 
 MOVES: Final = """async () => {

@@ -1,5 +1,5 @@
 /** What part of a drawing is seen: moved by hand, by keys, or after what runs. */
-const LEAST = 0.15;
+const LEAST = 0.05;
 const MOST = 2.5;
 /** Smaller than this, names cannot be read: the rest is found by moving. */
 const READABLE = 0.74;

@@ -1,4 +1,5 @@
 import type { Place } from './places';
+import type { Area } from './sight';
 import { detailOf, shortened, titleOf } from './words';
 
 /** A box on the diagram. Coordinates are those of the whole, in pixels at a zoom of 1. */
@@ -22,6 +23,8 @@ export interface Edge {
   readonly when: string;
   readonly look: 'flow' | 'back' | 'error' | 'extra';
   readonly arrow: boolean;
+  /** Around all of it. */
+  readonly box: Area;
 }
 
 export const GAP = 30;
@@ -57,7 +60,10 @@ export class Sheet {
 
   edge(points: readonly (readonly [number, number])[], when: string, look: Edge['look'] = 'flow', arrow = false): void {
     const path = rounded(points);
-    if (path) this.edges.push({ key: `${when} ${this.edges.length}`, path, when, look, arrow });
+    if (!path) return;
+    const [xs, ys] = [points.map((point) => point[0]), points.map((point) => point[1])];
+    const box = { left: Math.min(...xs) - 1, top: Math.min(...ys) - 1, right: Math.max(...xs) + 1, bottom: Math.max(...ys) + 1 };
+    this.edges.push({ key: `${when} ${this.edges.length}`, path, when, look, arrow, box });
   }
 }
 
