@@ -140,21 +140,23 @@ async def test_it_is_used_by_keys_alone(open_page: OpenPage, collector: FakeColl
 
 
 async def test_a_run_that_is_over_is_played_again(open_page: OpenPage, collector: FakeCollector) -> None:
-    began = now_ms() - 60_000
+    began = now_ms() - 700_000
     run(collector, started_ms=began)
-    done(collector, "1", "extract", started_ms=began, ended_ms=began + 2_000)
-    done(collector, "2", "load 1", started_ms=began + 2_000, ended_ms=began + 30_000)
-    collector.put_run("r", status="completed", started_ms=began, ended_ms=began + 30_000)
+    done(collector, "1", "extract", started_ms=began, ended_ms=began + 60_000)
+    done(collector, "2", "load 1", started_ms=began + 60_000, ended_ms=began + 600_000)
+    collector.put_run("r", status="completed", started_ms=began, ended_ms=began + 600_000)
     page = await open_page("#/runs/r/diagram")
     await expect(place(page, "load …")).to_have_attribute("data-status", "completed")
-    await page.get_by_role("button", name="10\u00d7").click()
-    await page.get_by_role("button", name="Play the run again").click()
+    slider = page.get_by_role("slider", name="Moment of the run")
+    await slider.fill("90")  # a moment stands still until it is played on
     await expect(place(page, "extract")).to_have_attribute("data-status", "running")
     await expect(place(page, "load …")).to_have_attribute("data-status", "idle")
+    await page.get_by_role("button", name="10\u00d7").click()
+    await page.get_by_role("button", name="Play the run again").click()
     await expect(place(page, "load …")).to_have_attribute("data-status", "running")
-    await page.get_by_role("button", name="Pause").click()
     await expect(place(page, "extract")).to_have_attribute("data-status", "completed")
-    await page.get_by_role("slider", name="Moment of the run").fill("1000")
+    await page.get_by_role("button", name="Pause").click()
+    await slider.fill("1000")
     await expect(place(page, "load …")).to_have_attribute("data-status", "completed")
 
 

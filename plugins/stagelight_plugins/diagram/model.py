@@ -1,6 +1,6 @@
 """The model: the fourteen node types of the public API, and the envelope.
 
-Durations are milliseconds or text. What is ours beside the API's fields is optional: `id`, `line`, `loop`, `jump`, `names`.
+Durations are milliseconds or text. What is ours beside the API's fields is optional: `id`, `line`, `file`, `loop`, `jump`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Draft:
     parts: list[tuple[Any, list[Draft]]] = field(default_factory=list[tuple[Any, list["Draft"]]])
     """Its blocks: what stands before each (a condition, a name), and the nodes in it."""
     line: int = 0
+    file: str = ""
+    """Where it is another file than the one that is drawn."""
     began: int = 0
     """When it was met; a count, not a time."""
     settled: int | None = 0
@@ -77,6 +79,8 @@ def _node(draft: Draft, scope: str, seen: dict[str, int]) -> dict[str, Any]:
             node[key] = getattr(draft, key)
     if draft.line:
         node["line"] = draft.line
+        if draft.file:
+            node["file"] = draft.file
     node["id"] = hashlib.blake2s(path.encode("utf-8", "replace"), digest_size=6).hexdigest()
     return node
 

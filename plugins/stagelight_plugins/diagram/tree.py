@@ -210,6 +210,8 @@ class Function(Node):
     decorators: Sequence[Node] = ()
     hoisted: Sequence[str] = ()
     """Names that are local although their first assignment stands in a block."""
+    words: Sequence[str] = ()
+    """The texts that its annotation says it returns."""
 
 
 @dataclass(slots=True, eq=False)
@@ -218,8 +220,12 @@ class Property(Node):
 
     key: str
     value: Node | None
+    computed: Node | None = field(default=None, kw_only=True)
+    """What the key is where it is not fixed."""
     static: bool = False
     getter: bool = False
+    bound: bool = False
+    """It gets the class as its first argument."""
     initializer: bool = False
     """Evaluated for each instance (a field), or once (a static block)."""
 

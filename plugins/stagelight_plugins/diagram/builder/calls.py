@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins.diagram import tree as t
 from stagelight_plugins.diagram.builder.core import promised
+from stagelight_plugins.diagram.builder.expressions import spoken
 from stagelight_plugins.diagram.builder.functions import is_code
 from stagelight_plugins.diagram.builder.steps import Steps
 from stagelight_plugins.diagram.builder.values import (
@@ -88,6 +89,8 @@ class Calls(Steps):
         self, function: Value, arguments: Sequence[Value], node: t.Call, *, inline: bool = False
     ) -> Value:
         """Call a value with evaluated arguments."""
+        while isinstance(function, Bound) and isinstance(function.function, (Bound, StepMethod)):
+            function, arguments = function.function, (*function.arguments, *arguments)
         if isinstance(function, StepMethod):
             return self.step(function.kind, arguments, self.keywords(node), self.line(node))
         self.keywords(node)
@@ -105,6 +108,8 @@ class Calls(Steps):
             return _defined(arguments)
         if last == "__name" and len(arguments) == 2:
             return _renamed(arguments[0], arguments[1])
+        if path == "require" and arguments and isinstance(arguments[0], Const):
+            return self.required(str(arguments[0].value))
         if path == "Promise.resolve":
             return (
                 arguments[0]
@@ -117,6 +122,13 @@ class Calls(Steps):
             return self._from(path, arguments, node)
         if last in LOOP_HELPERS and len(arguments) > 1:
             return self.each(arguments[0], arguments[-1] if is_code(arguments[-1]) else arguments[1], node)
+        wrapped = [value for value in arguments if isinstance(value, ClassValue)]
+        if (
+            len(wrapped) == 1 and not node.new
+        ):  # `instrument(options, Workflow)` is taken for the class itself
+            return wrapped[0]
+        if node.new and path in {"Map", "Set", "WeakMap"}:
+            return _mapping(arguments)
         return self.unknown(External(path), arguments)
 
     def _from(self, path: str, arguments: Sequence[Value], node: t.Call) -> Value:
@@ -149,6 +161,8 @@ class Calls(Steps):
         if name in {"then", "catch", "finally"}:
             return self._chained(name, owner, before, node)
         self.out.extend(before)
+        if not name and isinstance(owner, ObjectValue):
+            return self.called(self._any(owner), self.arguments(node), node)
         path = f"{owner.path}.{name}" if isinstance(owner, External) else ""
         if path in COMBINATORS:
             return self.combine(COMBINATORS[path], node.arguments, self.line(node))
@@ -159,6 +173,8 @@ class Calls(Steps):
             return self._applied(owner, name, self.arguments(node), node)
         if isinstance(owner, ListValue):
             return self._on_list(owner, name, node)
+        if isinstance(owner, ObjectValue) and owner.mapping:
+            return self._on_mapping(owner, name, node)
         function = UNKNOWN
         if not isinstance(owner, (Const, Promise)) and type(owner) is not Value:
             function = self.get(owner, name)
@@ -172,6 +188,10 @@ class Calls(Steps):
             return self.each(owner, arguments[0], node)
         if isinstance(owner, Const) and function is UNKNOWN:
             return self.on_text(owner, name, arguments)
+        if name == "waitForApproval" and function is UNKNOWN:
+            made = self.approval(arguments, self.line(node))
+            if made is not None:
+                return made
         return self.called(function, arguments, node)
 
     def on_text(self, owner: Const, name: str, arguments: Sequence[Value]) -> Value:
@@ -221,10 +241,29 @@ class Calls(Steps):
         if name in {"pop", "shift", "at", "popleft"}:
             return self.element(owner)
         if name == "join":
-            return UNKNOWN
+            return _joined(owner, arguments)
         return (
             owner if name in {"slice", "reverse", "sort", "values", "flat", "splice", "entries"} else UNKNOWN
         )
+
+    def _on_mapping(self, owner: ObjectValue, name: str, node: t.Call) -> Value:
+        """Call a method of a `Map` or `Set`."""
+        arguments = self.arguments(node)
+        values = ListValue(list(owner.fields.values()))
+        if name in {"set", "add"} and arguments:
+            key = arguments[0] if name == "set" else UNKNOWN
+            fixed = isinstance(key, Const) and not key.holes
+            field = spoken(key.value) if fixed and isinstance(key, Const) else f"<{len(owner.fields)}>"
+            self.put(owner, field, arguments[-1])
+            return owner
+        if name == "get" and arguments:
+            key = arguments[0]
+            return self.get(owner, spoken(key.value)) if isinstance(key, Const) else self._any(owner)
+        if name == "forEach" and arguments:
+            return self.each(values, arguments[0], node)
+        if name == "entries":
+            return ListValue([ListValue([UNKNOWN, value]) for value in values.items])
+        return values if name == "values" else UNKNOWN
 
     # Loops
 
@@ -320,17 +359,16 @@ class Calls(Steps):
         if not any(bodies):
             self.out.extend(fresh)
             return Promise(tuple(own), result if not promised(result) else UNKNOWN)
+        begun = [draft for draft in own if not any(_has(each, [draft]) for each in fresh)]
         for frame in (self.frame, *self.frames):
-            frame.counter.forget(own)
-        return self._chain_drawn(how, fresh, bodies, own, result)
+            frame.counter.forget([draft for draft in own if draft not in begun])
+        made = self._chain_drawn(how, fresh, bodies, result)
+        return Promise((*begun, *made.drafts), made.result)
 
     def _inner_wait(self, value: Value) -> None:
         self.frame.counter.forget(promised(value))
 
-    def _chain_drawn(
-        self, how: str, fresh: list[Draft], bodies: list[list[Draft]], own: list[Draft], result: Value
-    ) -> Value:
-        del own
+    def _chain_drawn(self, how: str, fresh: list[Draft], bodies: list[list[Draft]], result: Value) -> Promise:
         nodes: list[Draft] = []
         caught = bodies[0] if how == "catch" else bodies[1] if len(bodies) > 1 else []
         if how == "then":
@@ -357,6 +395,26 @@ def _results(value: Value) -> Value:
         return UNKNOWN
     items = [item.result if isinstance(item, Promise) else item for item in value.items]
     return ListValue(items, UNKNOWN if value.rest is not None else None)
+
+
+def _mapping(arguments: Sequence[Value]) -> ObjectValue:
+    """Return a new `Map` of some pairs, or a `Set`."""
+    made = ObjectValue(mapping=True)
+    given = arguments[0].items if arguments and isinstance(arguments[0], ListValue) else []
+    for at, item in enumerate(given):
+        pair = item.items if isinstance(item, ListValue) and len(item.items) == 2 else [UNKNOWN, item]
+        key = pair[0]
+        made.fields[spoken(key.value) if isinstance(key, Const) else f"<{at}>"] = pair[1]
+    return made
+
+
+def _joined(owner: ListValue, arguments: Sequence[Value]) -> Value:
+    parts = [item for item in owner.items if isinstance(item, Const)]
+    between = arguments[0] if arguments else Const(",")
+    if owner.rest is not None or len(parts) < len(owner.items) or not isinstance(between, Const):
+        return UNKNOWN
+    holes = any(part.holes or part.given for part in (*parts, between))
+    return Const(spoken(between.value).join(spoken(part.value) for part in parts), holes)
 
 
 def _merged(arguments: Sequence[Value]) -> Value:

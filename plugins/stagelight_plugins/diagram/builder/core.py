@@ -13,6 +13,7 @@ from stagelight_plugins.diagram.builder.scope import Scope
 from stagelight_plugins.diagram.builder.values import (
     UNKNOWN,
     Choice,
+    External,
     ListValue,
     ObjectValue,
     Promise,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from stagelight_plugins.diagram import tree as t
-    from stagelight_plugins.diagram.builder.functions import Known
+    from stagelight_plugins.diagram.builder.functions import Key, Known
     from stagelight_plugins.diagram.builder.values import Closure
     from stagelight_plugins.diagram.limits import Budget
 
@@ -54,10 +55,14 @@ class Core:
         self.scope = Scope()
         self.conditions = 0
         self.nesting = 0
-        self.known: dict[int, Known] = {}
+        self.known: dict[Key, Known] = {}
         self.made: list[Closure] = []
         self.inlining: list[int] = []
         self.findings = Findings()
+        self.required: Callable[[str], Value] = External
+        """Returns what `require` gives."""
+        self.files: dict[int, str] = {}
+        """The paths of the files that were imported, by the id of their source."""
 
     # What the other parts do
 
@@ -71,6 +76,10 @@ class Core:
 
     def bind(self, pattern: t.Node, value: Value, *, declare: bool) -> None:
         """Give a pattern's names their values."""
+        raise NotImplementedError
+
+    def put_at(self, owner: Value, key: Value, value: Value) -> None:
+        """Assign a member whose name may not be known."""
         raise NotImplementedError
 
     def invoke(
@@ -107,6 +116,7 @@ class Core:
         """Draw a node."""
         self.budget.node(self.nesting)
         draft.began = self.tick()
+        draft.file = self.files.get(id(self.source), "")
         self.frame.counter.last = draft.began
         self.out.append(draft)
         return draft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stagelight_plugins.diagram import tree as t
@@ -22,7 +23,7 @@ from stagelight_plugins.diagram.builder.values import (
     Promise,
     Shape,
     Value,
-    is_nothing,
+    certain,
     join,
     truth,
 )
@@ -64,7 +65,7 @@ class Expressions(Core):
                 parts.append(part)
                 continue
             value = self.value(part)
-            fixed = isinstance(value, Const) and value.value is not None
+            fixed = isinstance(value, Const) and value.value is not None and not value.given
             parts.append(spoken(value.value) if fixed and isinstance(value, Const) else "${...}")
             holes = holes or not fixed or (isinstance(value, Const) and value.holes)
         return Const("".join(parts), holes)
@@ -172,7 +173,8 @@ class Expressions(Core):
         return UNKNOWN
 
     def _on_conditional(self, node: t.Conditional) -> Value:
-        known = truth(self.value(node.test))
+        test = self.value(node.test)
+        known = certain(node.test, test)
         if known is not None:
             return self.value(node.then if known else node.otherwise)
         text = self.text(node.test)
@@ -181,20 +183,21 @@ class Expressions(Core):
         with self.conditional(), self.capture() as otherwise:
             other = self.value(node.otherwise)
         self.draw("if", [(text, then), (None, otherwise)])
-        return _either(text, one, other)
+        chosen = None if isinstance(test, Const) and test.given else truth(test)
+        return _either(text, one, other) if chosen is None else one if chosen else other
 
     def _on_logical(self, node: t.Logical) -> Value:
         left = self.value(node.left)
-        known = truth(left)
+        known = certain(node.left, left)
         if node.operator in {"&&", "and"} and known is not None:
             return self.value(node.right) if known else left
         if node.operator in {"||", "or"} and known:
             return left
-        if is_nothing(left) and left is not UNKNOWN and node.operator in {"||", "??", "or"}:
-            return self.value(node.right)
         with self.conditional(), self.capture() as nodes:
             right = self.value(node.right)
         self.draw("if", [(f"{self.text(node.left)} is {_HOW[node.operator]}", nodes), (None, [])])
+        if node.operator in {"||", "or"} and truth(left) and not (isinstance(left, Const) and left.given):
+            return left
         return right if node.operator in {"&&", "and"} else join(left, right)
 
     def _on_binary(self, node: t.Binary) -> Value:
@@ -205,11 +208,19 @@ class Expressions(Core):
             place = place.left
         found = self.value(place)
         for link in reversed(chain):
-            found = combined(link.operator, found, self.value(link.right))
+            found = self.operated(link.operator, found, self.value(link.right))
         return found
+
+    def operated(self, operator: str, left: Value, right: Value) -> Value:
+        """Return `left operator right`."""
+        return combined(operator, left, right)
 
     def _on_unary(self, node: t.Unary) -> Value:
         value = self.value(node.value)
+        if node.operator in {"++", "--"}:
+            made = UNKNOWN if self.conditions else combined(node.operator[0], value, Const(1))
+            self.bind(node.value, made, declare=False)
+            return made
         if not isinstance(value, Const) or value.holes:
             return UNDEFINED if node.operator == "void" else UNKNOWN
         if node.operator in {"!", "not"}:
@@ -223,6 +234,13 @@ class Expressions(Core):
     def _on_assign(self, node: t.Assign) -> Value:
         if node.operator in {"&&=", "||=", "??="}:
             return self._on_logical_assign(node)
+        if node.operator == "=" and isinstance(node.target, t.Member) and not self.lazy:
+            owner = self.value(node.target.value)
+            name = node.target.name
+            key = self.value(name) if isinstance(name, t.Node) else Const(name)
+            value = self.value(node.value)
+            self.put_at(owner, key, value)
+            return value
         value = self.value(node.value)
         if node.operator == "=":
             self.bind(node.target, value, declare=False)
@@ -269,15 +287,25 @@ class Expressions(Core):
 
     def _on_class(self, node: t.Class) -> Value:
         bases = [self.value(base) for base in node.bases]
-        members = {member.key: member for member in node.members() if member.key}
+        members = {member.key: member for member in self.members(node) if member.key}
         base = bases[0] if bases else UNDEFINED
         made = ClassValue(node, Scope(self.scope), base, members, name=node.name)
         if node.name:
             made.scope.declare(node.name, made)
-        for member in node.members():
+        for member in members.values():
             if member.static and member.initializer:
                 self._static(made, member)
+        for member in node.members():
+            if not member.key and member.static and member.initializer:
+                self._static(made, member)
         return self.decorated(node, made)
+
+    def members(self, node: t.Class) -> list[t.Property]:
+        """Return the members of a class, computed names resolved."""
+        return [
+            replace(member, key=self.key(member.computed)) if member.computed is not None else member
+            for member in node.members()
+        ]
 
     def _static(self, made: ClassValue, member: t.Property) -> None:
         if member.key:
@@ -315,11 +343,14 @@ def combined(operator: str, left: Value, right: Value) -> Value:
     """Return `left operator right`; text keeps holes where a part is not known."""
     texts = [part for part in (left, right) if isinstance(part, Const) and isinstance(part.value, str)]
     if operator == "+" and texts:
-        parts = [
-            spoken(part.value) if isinstance(part, Const) and part.value is not None else "${...}"
-            for part in (left, right)
+        known = [
+            isinstance(part, Const) and part.value is not None and not part.given for part in (left, right)
         ]
-        holes = any(not isinstance(part, Const) or part.holes for part in (left, right))
+        parts = [
+            spoken(part.value) if fixed and isinstance(part, Const) else "${...}"
+            for part, fixed in zip((left, right), known, strict=True)
+        ]
+        holes = not all(known) or any(isinstance(part, Const) and part.holes for part in (left, right))
         return Const("".join(parts)[:4096], holes)
     if not isinstance(left, Const) or not isinstance(right, Const):
         return UNKNOWN

@@ -24,6 +24,7 @@ from stagelight_plugins.diagram.builder.values import (
     Native,
     ObjectValue,
     Promise,
+    StepMethod,
     Value,
     is_nothing,
     join,
@@ -31,9 +32,13 @@ from stagelight_plugins.diagram.builder.values import (
 from stagelight_plugins.diagram.model import Draft
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _MAX_INLINED = 24
+_MAX_VARIANTS = 16
+
+Key = tuple[int, int, tuple[str, ...]]
+"""A function's code, the object whose method it is, and the texts that it is given."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +69,8 @@ class Functions(Statements):
             return self.construct(callee, arguments)
         if isinstance(callee, Choice):
             return self._choose(callee, arguments, line)
+        if isinstance(callee, StepMethod):
+            return self.step(callee.kind, arguments, {}, line)
         if not isinstance(callee, Closure):
             return self.unknown(callee, arguments)
         if id(callee.node) in self.inlining or len(self.inlining) > _MAX_INLINED:
@@ -71,6 +78,12 @@ class Functions(Statements):
         if self.lazy and callee.node.asynchronous and not callee.node.generator:
             return Deferred(lambda: self._call(callee, arguments, inline, line))
         return self._call(callee, arguments, inline, line)
+
+    def step(
+        self, kind: str, arguments: Sequence[Value], keywords: Mapping[str, Value], line: int
+    ) -> Promise:
+        """Draw a step of the step object."""
+        raise NotImplementedError
 
     def _call(self, callee: Closure, arguments: Sequence[Value], inline: bool, line: int) -> Value:
         if inline or not callee.label or any(map(is_code, arguments)):
@@ -100,8 +113,8 @@ class Functions(Statements):
                     found,
                     self.invoke(argument, (), inline=isinstance(argument, Closure) and not argument.label),
                 )
-        drafts = promised(found)
-        return Promise(tuple(drafts)) if drafts else UNKNOWN
+        drafts = [*promised(found), *(draft for value in arguments for draft in promised(value))]
+        return Promise(tuple(dict.fromkeys(drafts))) if drafts else UNKNOWN
 
     # In place
 
@@ -158,6 +171,7 @@ class Functions(Statements):
         return frame.returned
 
     def _parameters(self, callee: Closure, arguments: Sequence[Value]) -> None:
+        arguments = [Const(v.value, v.holes, given=True) if isinstance(v, Const) else v for v in arguments]
         for index, parameter in enumerate(callee.node.parameters):
             if parameter.rest == "*":
                 self.bind(parameter.pattern, ListValue(list(arguments[index:])), declare=True)
@@ -172,9 +186,10 @@ class Functions(Statements):
     # By name
 
     def _by_name(self, callee: Closure, arguments: Sequence[Value], line: int) -> Value:
-        known = self.known.get(id(callee.node))
+        key = self._key(callee, arguments)
+        known = self.known.get(key)
         if known is None:
-            known = self.known[id(callee.node)] = Known(callee, arguments=list(arguments))
+            known = self.known[key] = Known(callee, arguments=list(arguments))
             self._learn(known)
         elif known.busy:
             known.arguments = self._joined(known, arguments)
@@ -189,6 +204,16 @@ class Functions(Statements):
             return self.emit_pending(draft, UNKNOWN if promised(result) else result)
         self.emit(draft)
         return known.result
+
+    def _key(self, callee: Closure, arguments: Sequence[Value]) -> Key:
+        """Return what tells calls apart: a function that is given texts may name its steps after them."""
+        plain = known_key(callee)
+        if any(known.busy and key[:2] == plain[:2] for key, known in self.known.items()):
+            return next(key for key, known in self.known.items() if known.busy and key[:2] == plain[:2])
+        words = tuple(v.value for v in arguments if isinstance(v, Const) and isinstance(v.value, str))
+        key = (*plain[:2], words)
+        seen = sum(one[:2] == plain[:2] for one in self.known)
+        return key if key in self.known or seen < _MAX_VARIANTS else plain
 
     def _promised_result(self, callee: Closure, result: Value) -> Value:
         if callee.node.asynchronous and not callee.node.generator and not isinstance(result, Promise):
@@ -254,6 +279,11 @@ class Functions(Statements):
             given = (made, *arguments) if builder.key == "__init__" else arguments
             if id(builder.value) not in self.inlining:
                 self._in_place(closure, given)
+
+
+def known_key(callee: Closure) -> Key:
+    """Return what tells functions apart: the code, and the object whose method it is."""
+    return id(callee.node), id(callee.this) if isinstance(callee.this, Instance) else 0, ()
 
 
 def _changed(old: Sequence[Value], new: Sequence[Value]) -> bool:

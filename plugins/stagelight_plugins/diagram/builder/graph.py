@@ -8,7 +8,7 @@ from stagelight_plugins.diagram import tree as t
 from stagelight_plugins.diagram.builder.calls import Calls
 from stagelight_plugins.diagram.builder.core import promised
 from stagelight_plugins.diagram.builder.frame import Counter, Frame
-from stagelight_plugins.diagram.builder.functions import Known
+from stagelight_plugins.diagram.builder.functions import Known, known_key
 from stagelight_plugins.diagram.builder.grouping import Finisher, with_steps
 from stagelight_plugins.diagram.builder.values import UNKNOWN, Carrier, Closure, Shape, Value
 from stagelight_plugins.diagram.model import Draft, to_json
@@ -48,7 +48,7 @@ class Graph(Calls):
             definition = {"type": "function_def", "name": known.name, "nodes": nodes_json}
             if title := getattr(known.closure, "title", ""):  # a workflow of its own: its call is a child run
                 definition["workflow"] = title
-            made["functions"][known.name] = definition
+            made["functions"].setdefault(known.name, definition)
         made["nodes"] = to_json(_plain(body))
         if found := self.findings.to_json():
             made["findings"] = found
@@ -63,22 +63,44 @@ class Graph(Calls):
     def _uncalled(self) -> None:
         """Follow the functions that were made and never called: they stay in the map."""
         for closure in self.made[:500]:
-            if id(closure.node) not in self.known and closure.node.name:
-                known = self.known[id(closure.node)] = Known(
+            if all(id(closure.node) != key[0] for key in self.known) and closure.node.name:
+                known = self.known[known_key(closure)] = Known(
                     closure, arguments=[UNKNOWN] * len(closure.node.parameters)
                 )
                 self._learn(known)
 
     def _label_all(self, functions: Sequence[Known]) -> None:
-        taken: set[str] = set()
+        """Give each function a name of its own; what does the same under another key is the same."""
+        taken: dict[str, Known] = {}
         for known in functions:
             name = label = known.closure.label or "anonymous"
             number = 1
-            while name in taken:
+            while name in taken and not _alike(known, taken[name]):
                 number += 1
                 name = f"{label}_{number}"
-            taken.add(name)
+            taken.setdefault(name, known)
             known.name = name
+
+
+def _alike(one: Known, other: Known) -> bool:
+    return one.closure.node is other.closure.node and _same(one.drafts, other.drafts)
+
+
+def _same(one: Sequence[Draft], other: Sequence[Draft]) -> bool:
+    return len(one) == len(other) and all(map(_same_node, one, other))
+
+
+def _same_node(one: Draft, other: Draft) -> bool:
+    """Say whether two nodes show the same. A call of a function may be one of itself, and then both are."""
+    if one.type != other.type or len(one.parts) != len(other.parts):
+        return False
+    if isinstance(one.function, Known) and isinstance(other.function, Known):
+        return one.function.closure.node is other.function.closure.node
+    shown = [{key: value for key, value in each.fields.items() if key != "payload"} for each in (one, other)]
+    if shown[0] != shown[1]:
+        return False
+    pairs = zip(one.parts, other.parts, strict=True)
+    return all(key == theirs and _same(nodes, more) for (key, nodes), (theirs, more) in pairs)
 
 
 def _plain(drafts: list[Draft]) -> list[Draft]:

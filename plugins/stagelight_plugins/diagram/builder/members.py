@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stagelight_plugins.diagram import tree as t
-from stagelight_plugins.diagram.builder.expressions import Expressions
+from stagelight_plugins.diagram.builder.expressions import Expressions, spoken
 from stagelight_plugins.diagram.builder.values import (
     UNDEFINED,
     UNKNOWN,
@@ -11,6 +11,7 @@ from stagelight_plugins.diagram.builder.values import (
     Choice,
     ClassValue,
     Closure,
+    Const,
     External,
     Instance,
     ListValue,
@@ -109,6 +110,14 @@ class Members(Expressions):
             old = fields.get(name, UNDEFINED)
             fields[name] = join(old, given) if self.conditions or is_nothing(given) else given
 
+    def put_at(self, owner: Value, key: Value, value: Value) -> None:
+        """Assign a member whose name may not be known."""
+        if isinstance(owner, ListValue) and not (isinstance(key, Const) and isinstance(key.value, str)):
+            owner.items.append(value)
+        else:
+            fixed = isinstance(key, Const) and not key.holes
+            self.put(owner, spoken(key.value) if fixed and isinstance(key, Const) else "", value)
+
     def bind(self, pattern: t.Node, value: Value, *, declare: bool) -> None:
         """Give a pattern's names their values."""
         if isinstance(pattern, t.Declare):
@@ -117,9 +126,12 @@ class Members(Expressions):
             self._name(pattern.id, value, declare=declare)
         elif isinstance(pattern, t.Default):
             chosen = value
-            if is_nothing(value):
-                given = self.value(pattern.value)
-                chosen = given if value is not UNKNOWN else join(UNKNOWN, given)
+            if value is UNKNOWN or isinstance(value, Shape):
+                with self.conditional(), self.capture() as nodes:
+                    chosen = join(value, self.value(pattern.value))
+                self.draw("if", [(f"{self.text(pattern.pattern)} is missing", nodes), (None, [])])
+            elif is_nothing(value):
+                chosen = self.value(pattern.value)
             self.bind(pattern.pattern, chosen, declare=declare)
         elif isinstance(pattern, t.ObjectOf):
             for entry in pattern.entries:
@@ -130,11 +142,8 @@ class Members(Expressions):
             self._list(pattern, value, declare=declare)
         elif isinstance(pattern, t.Member):
             owner = self.value(pattern.value)
-            if isinstance(owner, ListValue) and not isinstance(pattern.name, str):
-                self.value(pattern.name)
-                owner.items.append(value)
-            else:
-                self.put(owner, self.key(pattern.name), value)
+            name = pattern.name
+            self.put_at(owner, self.value(name) if isinstance(name, t.Node) else Const(name), value)
         elif isinstance(pattern, t.Spread):
             self.bind(pattern.value, value, declare=declare)
 

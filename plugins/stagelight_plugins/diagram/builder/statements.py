@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from stagelight_plugins.diagram import tree as t
 from stagelight_plugins.diagram.builder.members import Members
 from stagelight_plugins.diagram.builder.scope import Scope
 from stagelight_plugins.diagram.builder.values import (
     UNKNOWN,
+    Const,
     Deferred,
     External,
     ListValue,
     Promise,
     Value,
+    certain,
     join,
-    truth,
 )
 from stagelight_plugins.diagram.model import Draft
 
@@ -80,7 +81,7 @@ class Statements(Members):
                 leaves.append(left)
                 break
             with self.capture() as before:
-                known = truth(self.value(test))
+                known = certain(test, self.value(test))
             if before and index:
                 rest, left = self._rest(before, branches[index:])
                 parts.append((None, rest))
@@ -125,6 +126,7 @@ class Statements(Members):
         with self.inside(Scope(self.scope)):
             self.run(node.before)
             items = self.value(node.iterable) if node.iterable is not None else UNKNOWN
+            self._forget([node.test, *node.body, *node.after])
             with self.conditional(), self.capture() as nodes, self.inside(Scope(self.scope)):
                 if node.test is not None and node.kind != "do":
                     self.value(node.test)
@@ -138,6 +140,13 @@ class Statements(Members):
             self.draw("loop", [("nodes", nodes)], loop=self._kind(node))
             self._unbroken(node.finally_, nodes)
         return False
+
+    def _forget(self, nodes: Sequence[t.Node | None]) -> None:
+        """Take the constants for unknown to which something in a loop assigns: in its next round they are others."""
+        for name in assigned(nodes):
+            slot = self.scope.find(name)
+            if slot is not None and isinstance(slot.get(), Const):
+                slot.value = UNKNOWN
 
     def _unbroken(self, body: Sequence[t.Node], rounds: list[Draft]) -> None:
         """Draw what follows a loop that no `break` has ended."""
@@ -226,6 +235,23 @@ class Statements(Members):
             path = node.module if name == "*" else f"{node.module}:{name}"
             self.scope.declare(local, External(path), self.conditions)
         return False
+
+
+def assigned(nodes: Sequence[t.Node | None]) -> set[str]:
+    """Return the names that are assigned to, outside of functions."""
+    found: set[str] = set()
+    rest: list[Any] = list(nodes)
+    while rest:
+        one = rest.pop()
+        if isinstance(one, (list, tuple)):
+            rest.extend(cast("Sequence[Any]", one))
+        elif isinstance(one, t.Node) and not isinstance(one, (t.Function, t.Class)):
+            if isinstance(one, t.Assign) and isinstance(one.target, t.Name):
+                found.add(one.target.id)
+            elif isinstance(one, t.Unary) and one.operator in {"++", "--"} and isinstance(one.value, t.Name):
+                found.add(one.value.id)
+            rest.extend(getattr(one, name) for name in one.__slots__)
+    return found
 
 
 def _breaks(drafts: list[Draft]) -> bool:

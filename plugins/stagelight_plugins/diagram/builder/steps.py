@@ -16,6 +16,7 @@ from stagelight_plugins.diagram.builder.values import (
     Promise,
     Shape,
     StepFunction,
+    Steps as StepObject,
     Value,
 )
 from stagelight_plugins.diagram.model import DYNAMIC, Draft
@@ -54,6 +55,17 @@ class Steps(Functions):
             draft.fields["payload"] = shape
             result = Carrier(shape)
         return self.emit_pending(draft, result)
+
+    def approval(self, arguments: Sequence[Value], line: int) -> Promise | None:
+        """Draw `this.waitForApproval(step, …)` of the agents' workflows: a wait that the library has in its own code."""
+        if not any(isinstance(value, StepObject) for value in arguments):
+            return None
+        given = next((value.fields for value in arguments if isinstance(value, ObjectValue)), {})
+        options = ObjectValue({"type": given.get("eventType", Const("approval"))})
+        if "timeout" in given:
+            options.fields["timeout"] = given["timeout"]
+        name = given.get("stepName", Const("wait-for-approval"))
+        return self.step("step_wait_for_event", [name, options], {}, line)
 
     def inside_step(self, draft: Draft, functions: Sequence[Value]) -> None:
         """Draw the steps that a step's own code has."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from stagelight_plugins.diagram import tree as t
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from stagelight_plugins.diagram import tree as t
     from stagelight_plugins.diagram.builder.scope import Scope
     from stagelight_plugins.diagram.model import Draft
 
@@ -32,6 +33,8 @@ class Const(Value):
 
     value: Any
     holes: bool = False
+    given: bool = False
+    """A function got it; in another call it may be another, so that a name made of it has a hole."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +59,8 @@ class StepFunction(Value):
     config: dict[str, Any] = field(default_factory=dict[str, Any])
     depends: Sequence[Value] = ()
     concurrent: bool = False
+    dialect: str = ""
+    """The full name of what made it a step."""
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +100,9 @@ class ObjectValue(Value):
     """An object or dictionary."""
 
     fields: dict[str, Value] = field(default_factory=dict[str, Value])
-    getters: dict[str, Closure] = field(default_factory=dict[str, Closure])
+    getters: dict[str, Closure] = field(default_factory=dict[str, "Closure"])
+    mapping: bool = False
+    """Whether it is a `Map` or `Set`, whose methods reach its fields."""
 
 
 @dataclass(slots=True, eq=False)
@@ -211,6 +218,19 @@ def join(one: Value, other: Value) -> Value:
 
 def _options(value: Value) -> tuple[tuple[str | None, Value], ...]:
     return value.options if isinstance(value, Choice) else ((None, value),)
+
+
+def certain(node: t.Node, value: Value) -> bool | None:
+    """Return whether a test is true, where nothing but its text decides: a variable may be another before it is asked."""
+    if isinstance(value, Const) and not isinstance(_bare(node), t.Literal):
+        return None
+    return truth(value)
+
+
+def _bare(node: t.Node) -> t.Node:
+    while isinstance(node, t.Unary):
+        node = node.value
+    return node
 
 
 def truth(value: Value) -> bool | None:

@@ -18,19 +18,36 @@ from stagelight_plugins.diagram.builder.values import (
     Value,
 )
 from stagelight_plugins.diagram.errors import MissingExtra
+from stagelight_plugins.diagram.javascript.exports import Exports, in_order
 from stagelight_plugins.diagram.javascript.reader import CLASSES, children, text
-from stagelight_plugins.diagram.javascript.statements import Statements
+from stagelight_plugins.diagram.javascript.statements import Statements, names_of
 from stagelight_plugins.diagram.limits import MAX_MODULES, MAX_SOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from tree_sitter import Node
 
     from stagelight_plugins.diagram.builder.graph import Graph
 
-_ENDINGS: Final = ("", ".ts", ".tsx", ".mts", ".js", ".jsx", ".mjs", "/index.ts", "/index.tsx", "/index.js")
+_ENDINGS: Final = (
+    "",
+    ".ts",
+    ".tsx",
+    ".mts",
+    ".js",
+    ".jsx",
+    ".mjs",
+    ".cjs",
+    ".cts",
+    "/index.ts",
+    "/index.tsx",
+    "/index.js",
+)
 _CLASS: Final = re.compile(rb"\bclass\b")
+_CREATED: Final = frozenset(
+    {"binary_expression", "augmented_assignment_expression", "parenthesized_expression"}
+)
 _SCOPES: Final = frozenset({"program", "statement_block", "class_static_block"})
 
 
@@ -65,6 +82,17 @@ class Modules:
         self.graph = graph
         self._root = root.resolve() if root is not None else None
         self._loaded: dict[Path, Module] = {}
+        self._by_source: dict[int, Module] = {}
+        graph.required = self.required
+
+    def add(self, module: Module) -> None:
+        """Note a module by its source."""
+        self._by_source[id(module.source)] = module
+
+    def required(self, module: str) -> Value:
+        """Return what `require` gives where the graph is."""
+        at = self._by_source.get(id(self.graph.source))
+        return External(module) if at is None else at.imported(module, "*")
 
     def follow(self, module: str, importer: str) -> Module | None:
         """Return the module that an import means, if it is a file inside the root."""
@@ -91,9 +119,13 @@ class Modules:
             ".js",
             ".jsx",
             ".mjs",
+            ".cjs",
+            ".cts",
         }:
             return None
-        found = self._loaded[path] = Module(path.read_bytes(), str(path), self)
+        source = path.read_bytes()
+        self.graph.files[id(source)] = path.relative_to(self._root).as_posix()
+        found = self._loaded[path] = Module(source, str(path), self)
         return found
 
 
@@ -114,9 +146,11 @@ class Module:
         self.reader = Statements()
         self._scopes: dict[int, Scope] = {}
         self._classes: dict[int, ClassValue] = {}
-        self._exports: dict[str, Callable[[], Value]] | None = None
+        self._exports = Exports(self)
+        self._changes: dict[tuple[int, str], list[tuple[str, Node]]] = {}
         self._mutations: dict[tuple[int, str], list[Node]] = {}
         self.scope = self._static(self.root)
+        modules.add(self)
 
     # Scopes
 
@@ -149,6 +183,12 @@ class Module:
             for child in children(node):
                 if child.type == "variable_declarator":
                     self._variable(child, scope)
+        elif (
+            node.type == "expression_statement"
+            and node.named_children[:1]
+            and node.named_children[0].type == "internal_module"
+        ):
+            self._declared(node.named_children[0], scope)
         elif node.type == "expression_statement":
             self._assigned(node, scope)
         else:
@@ -165,13 +205,19 @@ class Module:
 
     def _imported(self, made: t.Import, scope: Scope) -> None:
         for name, local in made.names:
-            scope.slots[local] = Slot(lazy=partial(self._from, made.module, name))
+            scope.slots[local] = Slot(lazy=partial(self.imported, made.module, name))
 
-    def _from(self, module: str, name: str) -> Value:
-        other = self._modules.follow(module, self.path)
-        if other is None or other is self:
+    def imported(self, module: str, name: str) -> Value:
+        """Return what a name of another module is."""
+        other = self.other(module)
+        if other is None:
             return External(module if name == "*" else f"{module}:{name}")
         return other.namespace() if name == "*" else other.export(name)
+
+    def other(self, module: str) -> Module | None:
+        """Return another module that is followed."""
+        found = self._modules.follow(module, self.path)
+        return None if found is self else found
 
     def _variable(self, node: Node, scope: Scope) -> None:
         pattern = node.child_by_field_name("name")
@@ -189,7 +235,7 @@ class Module:
 
     def _pattern(self, pattern: Node, value: Node, scope: Scope) -> None:
         read = self.reader.pattern(pattern)
-        names = _names(read)
+        names = names_of(read)
         inner = Scope(scope)
         done: list[bool] = []
 
@@ -211,13 +257,19 @@ class Module:
         read = self.reader.expression(value)
         if isinstance(read, t.Function) and not read.name:
             read.name = name
-        return self._mutated(name, self.evaluate(read, scope), scope)
+        made = self.evaluate(read, scope)
+        for operator, more in self._changes.get((id(scope), name), ()):  # `let x = "a"; x += "b"`
+            made = self.graph.operated(operator, made, self.evaluate(self.reader.expression(more), scope))
+        return self._mutated(name, made, scope)
 
     def _assigned(self, node: Node, scope: Scope) -> None:
-        for inner in _in_order(node):
+        for inner in in_order(node):
             self._note_mutation(inner, scope)
             left = inner.child_by_field_name("left")
             right = inner.child_by_field_name("right")
+            if inner.type == "augmented_assignment_expression" and left is not None and right is not None:
+                operator = text(inner.child_by_field_name("operator"))[:-1]
+                self._changes.setdefault((id(scope), text(left)), []).append((operator, right))
             if (
                 inner.type == "assignment_expression"
                 and left is not None
@@ -273,8 +325,9 @@ class Module:
             given = node.child_by_field_name("arguments")
             parts = children(given) if given is not None else []
             target = parts[0] if parts else None
-            if target is not None and target.type == "binary_expression":
-                target = target.child_by_field_name("left")
+        while target is not None and target.type in _CREATED:  # `(X || (X = {})).a`, `f(X ||= {})`
+            wrapped = target.type == "parenthesized_expression"
+            target = children(target)[0] if wrapped else target.child_by_field_name("left")
         if target is not None and target.type == "identifier":
             self._mutations.setdefault((id(scope), text(target)), []).append(node)
 
@@ -343,46 +396,7 @@ class Module:
     @property
     def exports(self) -> dict[str, Callable[[], Value]]:
         """What the module exports, by name."""
-        if self._exports is None:
-            self._exports = {}
-            for node in children(self.root):
-                if node.type == "export_statement":
-                    self._export(node, self._exports)
-        return self._exports
-
-    def _export(self, node: Node, found: dict[str, Callable[[], Value]]) -> None:
-        default = any(child.type == "default" for child in node.children)
-        inner = node.child_by_field_name("declaration") or node.child_by_field_name("value")
-        source = node.child_by_field_name("source")
-        module = text(source)[1:-1]
-        if inner is not None and default:
-            found["default"] = lambda: self._default(inner)
-        elif inner is not None:
-            for made in _declared_names(self.reader, inner):
-                found[made] = partial(self._named, made)
-        for clause in children(node):
-            for part in children(clause) if clause.type == "export_clause" else []:
-                name = text(part.child_by_field_name("name"))
-                alias = text(part.child_by_field_name("alias")).strip("\"'") or name
-                if module:
-                    found[alias] = partial(self._from, module, name)
-                else:
-                    found[alias] = partial(self._named, name)
-        if module and any(child.type == "*" for child in node.children):
-            other = self._modules.follow(module, self.path)
-            for name, make in (other.exports if other is not None and other is not self else {}).items():
-                found.setdefault(name, make)
-
-    def _default(self, node: Node) -> Value:
-        if node.type in CLASSES:
-            return self.class_value(node)
-        name = text(node.child_by_field_name("name"))
-        if name and self.scope.find(name) is not None:
-            return self.scope.lookup(name) or UNKNOWN
-        return self.evaluate(self.reader.expression(node), self.scope)
-
-    def _named(self, name: str) -> Value:
-        return self.scope.lookup(name) or UNKNOWN
+        return self._exports.names
 
     def export(self, name: str) -> Value:
         """Return an exported value."""
@@ -390,40 +404,8 @@ class Module:
         return UNKNOWN if make is None else make()
 
     def namespace(self) -> Value:
-        """Return all exports as one object."""
+        """Return all exports as one object; what `module.exports` is, where it is no object."""
+        whole = self.exports.get("default")
+        if whole is not None and len(self.exports) == 1 and not self._exports.declared:
+            return whole()
         return ObjectValue({name: make() for name, make in self.exports.items() if name != "default"})
-
-
-def _in_order(node: Node) -> list[Node]:
-    """Return the expressions of a statement: the parts of `a, b`, however they nest."""
-    found: list[Node] = []
-    rest = children(node)
-    while rest:
-        one = rest.pop(0)
-        rest[:0] = children(one) if one.type == "sequence_expression" else []
-        found += [] if one.type == "sequence_expression" else [one]
-    return found
-
-
-def _declared_names(reader: Statements, node: Node) -> list[str]:
-    if node.type in {"lexical_declaration", "variable_declaration"}:
-        patterns = [child.child_by_field_name("name") for child in children(node)]
-        return [
-            name for pattern in patterns if pattern is not None for name in _names(reader.pattern(pattern))
-        ]
-    name = text(node.child_by_field_name("name"))
-    return [name] if name else []
-
-
-def _names(pattern: t.Node) -> Sequence[str]:
-    if isinstance(pattern, t.Name):
-        return [pattern.id]
-    if isinstance(pattern, t.Default):
-        return _names(pattern.pattern)
-    if isinstance(pattern, t.Spread):
-        return _names(pattern.value)
-    if isinstance(pattern, t.ArrayOf):
-        return [name for item in pattern.items if item is not None for name in _names(item)]
-    if isinstance(pattern, t.ObjectOf):
-        return [name for entry in pattern.entries for name in _names(entry.value)]
-    return []

@@ -212,7 +212,8 @@ class Expressions:
         )
 
     def _update_expression(self, node: Node) -> t.Node:
-        return t.Unary("++", self.expression(node.child_by_field_name("argument")))
+        operator = text(node.child_by_field_name("operator"))
+        return t.Unary(operator, self.expression(node.child_by_field_name("argument")))
 
     def _assignment_expression(self, node: Node) -> t.Node:
         target = self.pattern(node.child_by_field_name("left"))

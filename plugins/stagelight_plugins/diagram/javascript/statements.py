@@ -54,6 +54,8 @@ class Statements(Expressions):
         return []
 
     def _do_expression_statement(self, node: Node) -> list[t.Node]:
+        if node.named_children and node.named_children[0].type == "internal_module":
+            return self._do_internal_module(node.named_children[0])
         return [self.expression(child) for child in children(node)]
 
     def _do_lexical_declaration(self, node: Node) -> list[t.Node]:
@@ -188,15 +190,34 @@ class Statements(Expressions):
         inner = node.child_by_field_name("declaration")
         return self.statement(inner) if inner is not None else []
 
+    def _do_internal_module(self, node: Node) -> list[t.Node]:
+        """Read a namespace as a function that is called once and returns what is exported."""
+        body = node.child_by_field_name("body")
+        inner = children(body) if body is not None else []
+        made = self.block(inner)
+        shown = [
+            child.child_by_field_name("declaration") for child in inner if child.type == "export_statement"
+        ]
+        names = [name for each in shown if each is not None for name in declared_names(self, each)]
+        given = t.ObjectOf([t.Entry(name, t.Name(name)) for name in names])
+        function = t.Function("", [], lambda: [*made, t.Leave("return", given)])
+        return [t.Declare(t.Name(text(node.child_by_field_name("name"))), t.Call(function, []), hoisted=True)]
+
+    _do_module = _do_internal_module
+
     def _do_enum_declaration(self, node: Node) -> list[t.Node]:
         body = node.child_by_field_name("body")
         entries: list[t.Entry] = []
-        for index, child in enumerate(children(body) if body is not None else []):
+        following = 0
+        for child in children(body) if body is not None else []:
             if child.type == "enum_assignment":
                 value = self.expression(child.child_by_field_name("value"))
                 entries.append(t.Entry(self.key(child.child_by_field_name("name")), value))
+                number = value.value if isinstance(value, t.Literal) else None
+                following = number + 1 if isinstance(number, int) else 0
             else:
-                entries.append(t.Entry(self.key(child), t.Literal(index)))
+                entries.append(t.Entry(self.key(child), t.Literal(following)))
+                following += 1
         return [t.Declare(t.Name(text(node.child_by_field_name("name"))), t.ObjectOf(entries), hoisted=True)]
 
     # Functions and classes
@@ -273,18 +294,44 @@ class Statements(Expressions):
             body = node.child_by_field_name("body")
             made = t.Function("", [], lambda: self.body(body), start=node.start_byte, end=node.end_byte)
             return t.Property("", made, static=True, initializer=True)
-        name = self.key(node.child_by_field_name("name") or node.child_by_field_name("property"))
-        if not isinstance(name, str):
-            return None
+        key = self.key(node.child_by_field_name("name") or node.child_by_field_name("property"))
+        name, computed = (key, None) if isinstance(key, str) else ("", key)
         if node.type == "method_definition":
-            return t.Property(name, self.function(node), "static" in kinds, "get" in kinds)
+            made = self.function(node)
+            return t.Property(name, made, "static" in kinds, "get" in kinds, computed=computed)
         if node.type in {"public_field_definition", "field_definition"}:
             value = node.child_by_field_name("value")
             read = None if value is None else self.expression(value)
             if isinstance(read, t.Function) and not read.name:
                 read.name = name
-            return t.Property(name, read, "static" in kinds, initializer=True)
+            return t.Property(name, read, "static" in kinds, initializer=True, computed=computed)
         return None
+
+
+def declared_names(reader: Expressions, node: Node) -> list[str]:
+    """Return the names that a declaration makes."""
+    if node.type in {"lexical_declaration", "variable_declaration"}:
+        patterns = [child.child_by_field_name("name") for child in children(node)]
+        return [
+            name for pattern in patterns if pattern is not None for name in names_of(reader.pattern(pattern))
+        ]
+    name = text(node.child_by_field_name("name"))
+    return [name] if name else []
+
+
+def names_of(pattern: t.Node) -> Sequence[str]:
+    """Return the names in a pattern."""
+    if isinstance(pattern, t.Name):
+        return [pattern.id]
+    if isinstance(pattern, t.Default):
+        return names_of(pattern.pattern)
+    if isinstance(pattern, t.Spread):
+        return names_of(pattern.value)
+    if isinstance(pattern, t.ArrayOf):
+        return [name for item in pattern.items if item is not None for name in names_of(item)]
+    if isinstance(pattern, t.ObjectOf):
+        return [name for entry in pattern.entries for name in names_of(entry.value)]
+    return []
 
 
 def _source(node: Node) -> str:

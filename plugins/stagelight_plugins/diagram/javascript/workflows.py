@@ -25,15 +25,15 @@ def workflows(source: bytes, path: str, root: Path | None, budget: Budget) -> li
     module = Module(source, path, Modules(graph, root))
     names = _exported(module)
     found = [module.class_value(node) for node in module.classes()]
-    parents = {id(value.base) for value in found}
+    parents = {_place(value.base) for value in found if isinstance(value.base, ClassValue)}
     made: list[dict[str, Any]] = []
     for value in found:
         entry = _is_entry(value)
-        exported = names.get(id(value))
+        exported = names.get(_place(value))
         if (
             value.node.abstract
             or entry is False
-            or (exported is None and (not entry or id(value) in parents))
+            or (exported is None and (not entry or _place(value) in parents))
         ):
             continue
         drawn = _drawn(source, module, value, exported or value.name or value.node.name or "default")
@@ -46,12 +46,17 @@ def workflows(source: bytes, path: str, root: Path | None, budget: Budget) -> li
     return made
 
 
-def _exported(module: Module) -> dict[int, str]:
-    names: dict[int, str] = {}
+def _place(value: ClassValue) -> tuple[int, int]:
+    """Return where a class stands: what is the same class although it was evaluated twice."""
+    return id(value.scope.file()), value.node.start
+
+
+def _exported(module: Module) -> dict[tuple[int, int], str]:
+    names: dict[tuple[int, int], str] = {}
     for name, make in module.exports.items():
         value = make()
-        if isinstance(value, ClassValue) and (id(value) not in names or names[id(value)] == "default"):
-            names[id(value)] = (value.name or value.node.name or name) if name == "default" else name
+        if isinstance(value, ClassValue) and names.get(_place(value), "default") == "default":
+            names[_place(value)] = (value.name or value.node.name or name) if name == "default" else name
     return names
 
 

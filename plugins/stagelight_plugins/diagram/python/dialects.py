@@ -13,6 +13,11 @@ STEPS: Final = frozenset(
 )  # fmt: skip
 """Decorators that make a function a step."""
 
+_TASKS: Final = ("airflow.decorators.task.", "airflow.sdk.task.")
+"""The kinds of Airflow's tasks: `task.branch`, `task.virtualenv`, …"""
+_APPS: Final = frozenset({"app", "celery", "celery_app"})
+"""What an app of Celery is called where it is imported from a file that is not followed."""
+
 WORKFLOWS: Final = frozenset(
     {
         "stagelight.workflow", "stagelight.recording.workflow", "prefect.flow", "prefect.flows.flow",
@@ -21,6 +26,9 @@ WORKFLOWS: Final = frozenset(
     }
 )  # fmt: skip
 """Decorators that make a function a workflow."""
+
+CLASSES: Final = frozenset({"temporalio.workflow.defn"})
+"""Decorators that name the workflow that a class is."""
 
 CALLS: Final = {
     "temporalio.workflow.execute_activity": "step_do",
@@ -38,6 +46,18 @@ CALLS: Final = {
     "dbos.DBOS.recv_async": "step_wait_for_event",
 }
 """Calls that are steps."""
+
+BLOCKS: Final = frozenset(
+    {
+        "stagelight.workflow",
+        "stagelight.recording.workflow",
+        "airflow.DAG",
+        "airflow.sdk.DAG",
+        "airflow.models.DAG",
+        "airflow.models.dag.DAG",
+    }
+)
+"""What makes a `with` block a workflow."""
 
 ENTRIES: Final = frozenset({"WorkflowEntrypoint"})
 """Base classes of workflows."""
@@ -63,3 +83,9 @@ METHODS_THAT_START: Final = frozenset(
 
 METHODS_THAT_WAIT: Final = frozenset({"result", "wait", "join", "get", "get_result", "exception"})
 """Methods of what was started that wait for its end."""
+
+
+def is_step(path: str) -> bool:
+    """Return whether what has this full name makes a function a step."""
+    owner, _, last = path.rpartition(".")
+    return path in STEPS or path.startswith(_TASKS) or (last == "task" and owner.rpartition(".")[2] in _APPS)

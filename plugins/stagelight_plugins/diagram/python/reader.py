@@ -45,6 +45,7 @@ class Reader:
 
     def __init__(self, module: ast.Module, source: bytes) -> None:
         self.module = module
+        self._source = source
         lines = source.replace(b"\r\n", b"\n ").replace(b"\r", b"\n").split(b"\n")
         self._starts = [0, *accumulate(len(line) + 1 for line in lines)]
 
@@ -146,10 +147,23 @@ class Reader:
     def _on_boolop(self, node: ast.BoolOp) -> t.Node:
         operator = "and" if isinstance(node.op, ast.And) else "or"
         made = self.expression(node.values[0])
+        start = self._starts[node.lineno - 1] + node.col_offset  # with the parentheses of the first part
         for part in node.values[1:]:
             right = self.expression(part)
-            made = t.Logical(operator, made, right, start=made.start, end=right.end)
+            made = t.Logical(operator, made, right, start=start, end=self._closed(start, right.end))
         return made
+
+    def _closed(self, start: int, end: int) -> int:
+        """Return the end of a part of the source with the parentheses that are open in it."""
+        text = self._source[start:end]
+        for _ in range(text.count(b"(") - text.count(b")")):
+            at = end
+            while self._source[at : at + 1].isspace():
+                at += 1
+            if self._source[at : at + 1] != b")":
+                break
+            end = at + 1
+        return end
 
     def _on_binop(self, node: ast.BinOp) -> t.Node:
         chain: list[ast.BinOp] = []
@@ -328,6 +342,7 @@ class Reader:
             generator=_yields(node),
             decorators=[self.expression(decorator) for decorator in node.decorator_list],
             hoisted=names,
+            words=_words(node.returns),
         )
         self._place(made, node)
         return made
@@ -368,7 +383,8 @@ class Reader:
             if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 how = {_last(decorator) for decorator in part.decorator_list}
                 static, getter = "staticmethod" in how, bool(how & {"property", "cached_property"})
-                made.append(t.Property(part.name, self._function(part), static, getter))
+                bound = "classmethod" in how
+                made.append(t.Property(part.name, self._function(part), static, getter, bound))
             elif isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name):
                 made.append(
                     t.Property(part.targets[0].id, self.expression(part.value), static=True, initializer=True)
@@ -415,3 +431,16 @@ def _locals(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
 
 def _yields(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return any(isinstance(part, (ast.Yield, ast.YieldFrom)) for part in _own(node))
+
+
+def _words(annotation: ast.expr | None) -> list[str]:
+    """Return the texts of a `Literal[…]`, wherever in an annotation it stands."""
+    found: list[str] = []
+    for part in ast.walk(annotation) if annotation is not None else ():
+        if isinstance(part, ast.Subscript) and _last(part.value) == "Literal":
+            found += [
+                each.value
+                for each in ast.walk(part.slice)
+                if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            ]
+    return found

@@ -1,144 +1,142 @@
-"""Workflows in Python: decorated functions, and classes whose `run` gets a step object."""
+"""Workflows in Python: functions, classes and `with` blocks that a dialect says are one."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
+from stagelight_plugins.diagram import tree as t
 from stagelight_plugins.diagram.builder.graph import event
-from stagelight_plugins.diagram.builder.scope import Scope
 from stagelight_plugins.diagram.builder.values import (
     UNKNOWN,
     Bound,
     ClassValue,
     Closure,
     External,
-    ObjectValue,
+    StepFunction,
     Steps,
     Value,
 )
-from stagelight_plugins.diagram.limits import MAX_MODULES, MAX_PYTHON
-from stagelight_plugins.diagram.python import dialects
-from stagelight_plugins.diagram.python.graph import PythonGraph, WorkflowFunction
-from stagelight_plugins.diagram.python.reader import read
+from stagelight_plugins.diagram.python import airflow, dialects
+from stagelight_plugins.diagram.python.decorators import WorkflowFunction
+from stagelight_plugins.diagram.python.files import Files
+from stagelight_plugins.diagram.python.foreign import Foreign
+from stagelight_plugins.diagram.python.graph import PythonGraph
 
 if TYPE_CHECKING:
-    from stagelight_plugins.diagram import tree as t
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from stagelight_plugins.diagram.builder.scope import Scope
     from stagelight_plugins.diagram.limits import Budget
 
+_BLOCKS: Final = re.compile(rb"\bwith\b[^\n]*\b(workflow|DAG)\(")
+_SENT: Final = re.compile(rb"\b(celery|langgraph)\b")
 
-class Files:
-    """The files of one diagram; each is followed once.
-
-    Args:
-        graph: Follows them.
-        root: Imports are followed inside it; None follows none.
-    """
-
-    def __init__(self, graph: PythonGraph, root: Path | None) -> None:
-        self._graph = graph
-        self._root = None if root is None else root.resolve()
-        self._scopes: dict[Path, Scope] = {}
-
-    def module(self, source: bytes, path: str) -> Scope:
-        """Follow the statements of a module; return its names."""
-        graph = self._graph
-        scope = Scope(source=source)
-        kept, graph.source = graph.source, source
-        body = read(source, path).body()
-        follow = graph.follow
-
-        def found(module: str, name: str) -> Value:
-            return self._import(module, name, path)
-
-        graph.follow = found
-        try:
-            with graph.inside(scope):
-                graph.aside(lambda: _ran(graph, body))
-        finally:
-            graph.source, graph.follow = kept, follow
-        return scope
-
-    def _import(self, module: str, name: str, importer: str) -> Value:
-        file = self._find(module, name, importer)
-        if file is None:
-            return UNKNOWN
-        if file not in self._scopes:
-            if len(self._scopes) >= MAX_MODULES or file.stat().st_size > MAX_PYTHON:
-                return UNKNOWN
-            self._scopes[file] = Scope()
-            self._scopes[file].slots.update(self.module(file.read_bytes(), str(file)).slots)
-        scope = self._scopes[file]
-        if name in {"*", file.stem}:
-            return ObjectValue({key: slot.get() for key, slot in scope.slots.items()})
-        return scope.lookup(name) or UNKNOWN
-
-    def _find(self, module: str, name: str, importer: str) -> Path | None:
-        if self._root is None:
-            return None
-        level = len(module) - len(module.lstrip("."))
-        base = Path(importer).resolve().parent
-        for _ in range(level - 1):
-            base = base.parent
-        parts = [part for part in module.lstrip(".").split(".") if part]
-        starts = [base] if level else [self._root, base, self._root / "src"]
-        for start in starts:
-            place = start.joinpath(*parts)
-            for file in (place.with_name(f"{place.name}.py"), place / "__init__.py", place / f"{name}.py"):
-                if parts or level:
-                    inside = file.is_file() and file.resolve().is_relative_to(self._root)
-                    if inside and file.resolve() != Path(importer).resolve():
-                        return file.resolve()
-        return None
-
-
-def _ran(graph: PythonGraph, body: list[t.Node]) -> Value:
-    graph.run(body)
-    return UNKNOWN
+Drawn = tuple[int, dict[str, Any]]
+"""Where a workflow begins, and its diagram."""
 
 
 def workflows(source: bytes, path: str, root: Path | None, budget: Budget) -> list[dict[str, Any]]:
     """Return the workflows of a file, in the order in which they stand there."""
     graph = PythonGraph(source, budget)
     scope = Files(graph, root).module(source, path)
-    made: list[tuple[int, dict[str, Any]]] = []
-    values = [slot.get() for slot in scope.slots.values()]
-    own = [value for value in values if isinstance(value, (WorkflowFunction, ClassValue))]
-    for value in dict.fromkeys(own):
-        drawn = _workflow(graph, value)
-        if drawn is not None:
-            start = value.node.start
-            made.append((start, drawn))
+    names = {name: slot.get() for name, slot in scope.slots.items()}
+    own = [value for value in names.values() if isinstance(value, (WorkflowFunction, ClassValue))]
+    made = [drawn for value in dict.fromkeys(own) for drawn in _workflows(graph, value)]
+    if _BLOCKS.search(source):
+        made += _blocks(graph, names)
+    if _SENT.search(source):
+        made += _described(graph, names, scope)
     return [drawn for _, drawn in sorted(made, key=lambda pair: pair[0])]
 
 
-def _workflow(graph: PythonGraph, value: WorkflowFunction | ClassValue) -> dict[str, Any] | None:
+def _workflows(graph: PythonGraph, value: WorkflowFunction | ClassValue) -> Iterator[Drawn]:
+    found = _of_class(graph, value) if isinstance(value, ClassValue) else _function(graph, value, value.title)
+    yield from [(value.node.start, drawn) for drawn in found]
+
+
+def _begin(graph: PythonGraph, dialect: str = "") -> None:
     graph.known.clear()
     graph.ran.clear()
-    if isinstance(value, WorkflowFunction):
-        return graph.build(value.title, value, (), None)
-    return _of_class(graph, value)
+    graph.sent = False
+    graph.jobs = [] if dialect in airflow.DAGS else None
 
 
-def _of_class(graph: PythonGraph, value: ClassValue) -> dict[str, Any] | None:
+def _function(
+    graph: PythonGraph, value: Value, title: str, this: Value | None = None
+) -> Iterator[dict[str, Any]]:
+    if isinstance(value, Closure):
+        _begin(graph, value.dialect if isinstance(value, WorkflowFunction) else "")
+        drawn = graph.build(title, value, () if this is None else [this], None)
+        graph.jobs = None
+        yield from [drawn] if drawn is not None else []
+
+
+def _of_class(graph: PythonGraph, value: ClassValue) -> Iterator[dict[str, Any]]:
+    """Draw the methods of a class that are workflows; its `run`, if it is called with a step object."""
     entry = _is_entry(value)
-    before = len(graph.workflows)
     this = graph.aside(lambda: graph.construct(value, ()))
-    for name in ("run", "on_run", *value.members):
+    for name in dict.fromkeys(("run", "on_run", *value.members)):
         method = graph.get(this, name)
+        bound = isinstance(method, Bound)
         function = method.function if isinstance(method, Bound) else method
         if isinstance(function, WorkflowFunction):
             title = value.name if name == "run" else function.title
-            return graph.build(title, function, [this], None)
-        if (
+            yield from _function(graph, function, title, this if bound else None)
+        elif (
             name in {"run", "on_run"}
             and isinstance(function, Closure)
             and (entry or len(function.node.parameters) == 3)
         ):
+            _begin(graph)
             carrier, payload = event()
-            return graph.build(value.name, function, [this, carrier, Steps()], payload)
-    del graph.workflows[before:]
-    return None
+            drawn = graph.build(value.name, function, [this, carrier, Steps()], payload)
+            yield from [drawn] if drawn is not None else []
+
+
+def _blocks(graph: PythonGraph, names: dict[str, Value]) -> Iterator[Drawn]:
+    """Draw the `with` blocks that are workflows, wherever in a function they stand."""
+    for value in names.values():
+        if isinstance(value, Closure) and not isinstance(value, WorkflowFunction):
+            graph.aside(partial(_called, graph, value))
+    for block in list(graph.blocks):
+        for drawn in _function(graph, block, block.title):
+            yield block.node.start, drawn
+
+
+def _called(graph: PythonGraph, function: Closure) -> Value:
+    given = [UNKNOWN] * len(function.node.parameters)
+    return graph.wait(graph.invoke(function, given, inline=True), 0)
+
+
+def _described(graph: PythonGraph, names: dict[str, Value], scope: Scope) -> Iterator[Drawn]:
+    """Draw what a library's objects describe, by the variable or the function that holds them or sends them."""
+    for at, (name, value) in enumerate(names.items()):
+        if isinstance(value, Foreign) and (title := value.title(name)) is not None:
+            yield from _foreign(graph, value, title, scope, at)
+        function = value.function if isinstance(value, StepFunction) else value
+        if not isinstance(function, Closure) or isinstance(function, WorkflowFunction):
+            continue
+        given = [UNKNOWN] * len(function.node.parameters)
+        _begin(graph)
+        drawn = graph.build(function.label, function, given, None)
+        if drawn is not None and graph.sent:
+            yield function.node.start, drawn
+        made = graph.returned
+        if isinstance(made, Foreign) and (title := made.title(function.label)) is not None:
+            yield from _foreign(graph, made, title, scope, function.node.start)
+
+
+def _foreign(graph: PythonGraph, value: Foreign, title: str, scope: Scope, at: int) -> Iterator[Drawn]:
+    _begin(graph)
+    body = t.Function("", [], list)
+    graph.described = value
+    drawn = graph.build(title, Closure(body, scope), (), None)
+    graph.described = None
+    if drawn is not None:
+        yield at, drawn
 
 
 def _is_entry(value: ClassValue) -> bool:

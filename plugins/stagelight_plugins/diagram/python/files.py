@@ -1,0 +1,88 @@
+"""Files: the module that is drawn, and those that it imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stagelight_plugins.diagram.builder.scope import Scope
+from stagelight_plugins.diagram.builder.values import UNKNOWN, ObjectValue, Value
+from stagelight_plugins.diagram.limits import MAX_MODULES, MAX_PYTHON
+from stagelight_plugins.diagram.python.reader import read
+
+if TYPE_CHECKING:
+    from stagelight_plugins.diagram import tree as t
+    from stagelight_plugins.diagram.python.graph import PythonGraph
+
+
+class Files:
+    """The files of one diagram; each is followed once.
+
+    Args:
+        graph: Follows them.
+        root: Imports are followed inside it; None follows none.
+    """
+
+    def __init__(self, graph: PythonGraph, root: Path | None) -> None:
+        self._graph = graph
+        self._root = None if root is None else root.resolve()
+        self._scopes: dict[Path, Scope] = {}
+
+    def module(self, source: bytes, path: str) -> Scope:
+        """Follow the statements of a module; return its names."""
+        graph = self._graph
+        scope = Scope(source=source)
+        kept, graph.source = graph.source, source
+        body = read(source, path).body()
+        follow = graph.follow
+
+        def found(module: str, name: str) -> Value:
+            return self._import(module, name, path)
+
+        graph.follow = found
+        try:
+            with graph.inside(scope):
+                graph.aside(lambda: _ran(graph, body))
+        finally:
+            graph.source, graph.follow = kept, follow
+        return scope
+
+    def _import(self, module: str, name: str, importer: str) -> Value:
+        file = self._find(module, name, importer)
+        if file is None:
+            return UNKNOWN
+        if file not in self._scopes:
+            if len(self._scopes) >= MAX_MODULES or file.stat().st_size > MAX_PYTHON:
+                return UNKNOWN
+            self._scopes[file] = Scope()
+            source = file.read_bytes()
+            if self._root is not None:
+                self._graph.files[id(source)] = file.relative_to(self._root).as_posix()
+            self._scopes[file].slots.update(self.module(source, str(file)).slots)
+        scope = self._scopes[file]
+        if name in {"*", file.stem}:
+            return ObjectValue({key: slot.get() for key, slot in scope.slots.items()})
+        return scope.lookup(name) or UNKNOWN
+
+    def _find(self, module: str, name: str, importer: str) -> Path | None:
+        if self._root is None:
+            return None
+        level = len(module) - len(module.lstrip("."))
+        base = Path(importer).resolve().parent
+        for _ in range(level - 1):
+            base = base.parent
+        parts = [part for part in module.lstrip(".").split(".") if part]
+        starts = [base] if level else [self._root, base, self._root / "src"]
+        for start in starts:
+            place = start.joinpath(*parts)
+            for file in (place.with_name(f"{place.name}.py"), place / "__init__.py", place / f"{name}.py"):
+                if parts or level:
+                    inside = file.is_file() and file.resolve().is_relative_to(self._root)
+                    if inside and file.resolve() != Path(importer).resolve():
+                        return file.resolve()
+        return None
+
+
+def _ran(graph: PythonGraph, body: list[t.Node]) -> Value:
+    graph.run(body)
+    return UNKNOWN
