@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from stagelight import settings
 from stagelight_plugins.diagram.changes import changes, told
 from stagelight_plugins.diagram.check import findings, report
 from stagelight_plugins.diagram.mermaid import mermaid
 from stagelight_plugins.diagram.outline import outline, printable
 from stagelight_plugins.diagram.parse import SUFFIXES, parse
+from stagelight_plugins.diagram.patterns import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,10 +52,20 @@ def diagram() -> None:
     "--check", is_flag=True, help="Draw nothing; say what workflows should not do, and fail if there is any."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with --check, too.")
-def draw(path: Path, form: str, *, check: bool, as_json: bool) -> None:
-    """Draw the workflows of a file or a directory (the word `draw` may be left out)."""
+@click.option("--step", "steps", multiple=True, metavar="PATTERN", help="Functions that are steps.")
+@click.option("--workflow", "flows", multiple=True, metavar="PATTERN", help="Functions that are workflows.")
+def draw(
+    path: Path, form: str, *, check: bool, as_json: bool, steps: tuple[str, ...], flows: tuple[str, ...]
+) -> None:
+    """Draw the workflows of a file or a directory (the word `draw` may be left out).
+
+    Patterns are those of `stagelight run`; without any, the ones in `stagelight.toml`.
+    """
     root = path if path.is_dir() else path.parent
-    answers = [(file, parse(file.read_bytes(), str(file), root=root)) for file in _files(path)]
+    named = _patterns(steps, flows)
+    answers = [
+        (file, parse(file.read_bytes(), str(file), root=root, patterns=named)) for file in _files(path)
+    ]
     if check:
         found = findings(answers)
         click.echo(report(found, as_json=as_json))
@@ -82,6 +94,17 @@ def diff(old: Path, new: Path, *, as_json: bool) -> None:
     found = changes(_read(old), _read(new))
     text = "\n".join(printable(told(change)) for change in found) or "nothing changed"
     click.echo(json.dumps({"changes": found}, indent=2) if as_json else text)
+
+
+def _patterns(steps: tuple[str, ...], flows: tuple[str, ...]) -> Patterns:
+    if not steps and not flows:
+        table = settings.agent_table()
+        steps = tuple(settings.listed(table.get("steps", [])) or ())
+        flows = tuple(settings.listed(table.get("workflows", [])) or ())
+    for pattern in (*steps, *flows):
+        if not all(pattern.partition(":")):
+            raise click.ClickException(f"{pattern!r} is no pattern; write 'module.path:function'")
+    return Patterns(steps, flows)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ NODE_TYPES: Final = (
 STEPS: Final = frozenset({"step_do", "step_sleep", "step_sleep_until", "step_wait_for_event"})
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Draft:
     """A node while the graph is built."""
 

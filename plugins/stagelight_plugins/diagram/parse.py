@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stagelight_plugins.diagram import model
 from stagelight_plugins.diagram.errors import DiagramError, TooComplex
 from stagelight_plugins.diagram.limits import MAX_SOURCE, Budget
+from stagelight_plugins.diagram.patterns import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,20 +20,23 @@ SUFFIXES: Final = (".py", ".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", 
 _DEEP: Final = 12_000
 
 
-def parse(source: bytes, path: str, *, root: Path | None = None) -> dict[str, Any]:
+def parse(
+    source: bytes, path: str, *, root: Path | None = None, patterns: Patterns | None = None
+) -> dict[str, Any]:
     """Return the diagrams of all workflows in a source: `{"success", "v", "workflows": […]}`.
 
     Args:
         source: The file.
         path: Its name; the ending chooses the language.
         root: Imports are followed inside this directory; None follows none.
+        patterns: Functions of Python that are steps and workflows without saying so.
 
     A source that cannot be read gives `"success": false` and `errors`; nothing is raised for what a source says.
     """
     try:
         _check_size(source)
         with _deep():
-            return model.envelope(_workflows(source, path, root))
+            return model.envelope(_workflows(source, path, root, patterns or Patterns()))
     except DiagramError as error:
         return model.failure(str(error), line=error.line)
     except (RecursionError, MemoryError):
@@ -42,11 +47,11 @@ def parse(source: bytes, path: str, *, root: Path | None = None) -> dict[str, An
         )
 
 
-def _workflows(source: bytes, path: str, root: Path | None) -> list[dict[str, Any]]:
+def _workflows(source: bytes, path: str, root: Path | None, patterns: Patterns) -> list[dict[str, Any]]:
     if path.endswith((".py", ".pyw")):
         from stagelight_plugins.diagram.python import workflows as python  # noqa: PLC0415 - one language is enough
 
-        return python.workflows(source, path, root, Budget())
+        return python.workflows(source, path, root, Budget(), patterns)
     from stagelight_plugins.diagram.javascript import workflows as javascript  # noqa: PLC0415 - loads a parser
 
     return javascript.workflows(source, path, root, Budget())
@@ -59,10 +64,13 @@ def _check_size(source: bytes) -> None:
 
 @contextmanager
 def _deep() -> Generator[None]:
-    """Let calls nest: a bundle nests deeper than Python's limit; the builder has bounds of its own."""
-    limit = sys.getrecursionlimit()
+    """Let calls nest, a bundle nests deeper than Python's limit, and collect nothing; the builder has bounds of its own."""
+    limit, collects = sys.getrecursionlimit(), gc.isenabled()
     sys.setrecursionlimit(max(limit, _DEEP))
+    gc.disable()  # all that is made is needed to the end
     try:
         yield
     finally:
         sys.setrecursionlimit(limit)
+        if collects:
+            gc.enable()

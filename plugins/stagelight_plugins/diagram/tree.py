@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Node:
     """A place in the source: byte offsets."""
 
@@ -24,28 +24,28 @@ class Node:
 # Expressions
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Name(Node):
     """A name that scope resolves; also a pattern."""
 
     id: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Literal(Node):
     """A string, a number, a boolean or nothing."""
 
     value: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Template(Node):
     """Text with holes."""
 
     parts: Sequence[str | Node]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Sequenced(Node):
     """Expressions in order, of which the last is the value: `a, b`, and whatever has parts but no meaning of its own."""
 
@@ -54,14 +54,14 @@ class Sequenced(Node):
     """The value is not that of the last item."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class ArrayOf(Node):
     """A list, tuple or set; also a pattern."""
 
     items: Sequence[Node | None]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Entry(Node):
     """A member of an object: a fixed or computed key; `...value` where there is neither. `getter` is called when read."""
 
@@ -70,21 +70,21 @@ class Entry(Node):
     getter: bool = False
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class ObjectOf(Node):
     """An object or dictionary; also a pattern."""
 
     entries: Sequence[Entry]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Spread(Node):
     """`...value` or `*value`; as a pattern, the rest."""
 
     value: Node
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Default(Node):
     """A pattern with a default."""
 
@@ -92,7 +92,7 @@ class Default(Node):
     value: Node
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Member(Node):
     """`value.name` or `value[name]`."""
 
@@ -100,7 +100,7 @@ class Member(Node):
     name: str | Node
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Call(Node):
     """A call; `keywords` are Python's."""
 
@@ -110,21 +110,21 @@ class Call(Node):
     new: bool = False
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Await(Node):
     """Waits for a value."""
 
     value: Node
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Yield(Node):
     """Hands a value out of a generator."""
 
     value: Node | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Conditional(Node):
     """`test ? then : otherwise`."""
 
@@ -133,7 +133,7 @@ class Conditional(Node):
     otherwise: Node
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Logical(Node):
     """`left && right`, `||` or `??`."""
 
@@ -142,7 +142,7 @@ class Logical(Node):
     right: Node
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Binary(Node):
     """`left operator right`."""
 
@@ -151,7 +151,7 @@ class Binary(Node):
     right: Node
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Unary(Node):
     """`operator value`."""
 
@@ -159,7 +159,7 @@ class Unary(Node):
     value: Node
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Assign(Node):
     """`target operator value`."""
 
@@ -168,14 +168,14 @@ class Assign(Node):
     operator: str = "="
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Special(Node):
     """`this` or `super`."""
 
     kind: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Comprehension(Node):
     """Python's loops in an expression."""
 
@@ -184,7 +184,7 @@ class Comprehension(Node):
     """Target, iterable, conditions, whether it is `async for`."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Parameter(Node):
     """A parameter: a pattern, and what the language says of it."""
 
@@ -196,7 +196,7 @@ class Parameter(Node):
     """The field that TypeScript's `constructor(private x)` sets."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Function(Node):
     """A function, method, arrow or lambda."""
 
@@ -214,7 +214,7 @@ class Function(Node):
     """The texts that its annotation says it returns."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Property(Node):
     """A member of a class."""
 
@@ -230,7 +230,7 @@ class Property(Node):
     """Evaluated for each instance (a field), or once (a static block)."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Class(Node):
     """A class."""
 
@@ -244,7 +244,7 @@ class Class(Node):
 # Statements
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Declare(Node):
     """`const pattern = value`; `function` and `class` too, known in the whole block (`hoisted`)."""
 
@@ -253,7 +253,7 @@ class Declare(Node):
     hoisted: bool = False
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Block(Node):
     """Statements with a scope of their own."""
 
@@ -261,14 +261,14 @@ class Block(Node):
     label: str = ""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class If(Node):
     """A chain of tests; a test that is None is `else`."""
 
     branches: Sequence[tuple[Node | None, Sequence[Node]]]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Loop(Node):
     """Any loop."""
 
@@ -286,7 +286,7 @@ class Loop(Node):
     """Python's `else`."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Case(Node):
     """One case; a value that is None is the default."""
 
@@ -296,7 +296,7 @@ class Case(Node):
     names: Sequence[str] = ()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Switch(Node):
     """`switch` and `match`; Python's cases do not fall through."""
 
@@ -304,7 +304,7 @@ class Switch(Node):
     cases: Sequence[Case]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Try(Node):
     """A try block; a handler may bind a pattern."""
 
@@ -313,7 +313,7 @@ class Try(Node):
     final: Sequence[Node] | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class With(Node):
     """`with value as target`."""
 
@@ -321,7 +321,7 @@ class With(Node):
     body: Sequence[Node]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Leave(Node):
     """`return`, `throw`, `break` and `continue`."""
 
@@ -330,7 +330,7 @@ class Leave(Node):
     label: str = ""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Import(Node):
     """Names from a module: (name there, name here); `*` is the module itself."""
 

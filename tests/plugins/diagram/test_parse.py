@@ -10,6 +10,7 @@ import pytest
 
 from stagelight_plugins.diagram.mermaid import mermaid
 from stagelight_plugins.diagram.parse import parse
+from stagelight_plugins.diagram.patterns import Patterns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,3 +173,78 @@ def test_mermaid_lets_nothing_out_of_a_label() -> None:
     drawing = mermaid(made)
     assert '"javascript:' not in drawing
     assert "<script>" not in drawing
+
+
+def test_a_step_of_another_file_says_which(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "save.py").write_text("import stagelight\n\n@stagelight.step\ndef save(): ...\n")
+    (tmp_path / "helper.js").write_text("\n\nexports.help = async (s) => { await s.do('help', f) };")
+    flow = "import stagelight\nfrom parts.save import save\n@stagelight.workflow\ndef flow():\n    save()\n"
+    python = parse(flow.encode(), str(tmp_path / "app.py"), root=tmp_path)["workflows"][0]["nodes"][0]
+    assert (python["name"], python["line"], python.get("file")) == ("save", 5, None)
+    worker = f"{HEAD}const {{ help }} = require('./helper.js');\nexport class W extends WorkflowEntrypoint {{ async run(e, step) {{ await help(step) }} }}"
+    [drawn] = parse(worker.encode(), str(tmp_path / "w.ts"), root=tmp_path)["workflows"]
+    assert drawn["nodes"][0]["type"] == "function_call"
+    assert "file" not in drawn["nodes"][0]
+    step = drawn["functions"]["help"]["nodes"][0]
+    assert (step["name"], step["line"], step["file"]) == ("help", 3, "helper.js")
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "(await a()) or b",
+        "b or (await a())",
+        "(await a()) and (b or c)",
+        "((await a()) or b) and c",
+        "not (a and b)",
+    ],
+)
+def test_a_condition_is_shown_as_it_is_written(condition: str) -> None:
+    source = f"import stagelight\n@stagelight.step\nasync def s(): ...\n@stagelight.workflow\nasync def w():\n    if {condition}:\n        await s()\n"
+    [made] = parse(source.encode(), "w.py")["workflows"]
+    assert made["nodes"][-1]["branches"][0]["condition"] == condition
+
+
+PROGRAM = """
+import helpers
+def load_a(): return 1
+def other():
+    def load_inner(): ...
+    load_inner()
+class Shop:
+    def load_goods(self): ...
+def main():
+    load_a()
+    other()
+    Shop().load_goods()
+    helpers.load_b()
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "flows", "found"),
+    [
+        (["*:load_*"], [], {"app": ["load_a", "load_b"]}),
+        (["__main__:load_*"], ["app:main"], {"main": ["load_a"]}),
+        (["app:Shop.*", "helpers:load_b"], ["*:main"], {"main": ["load_goods", "load_b"]}),
+        (["other:load_*"], [], {}),
+        ([], [], {}),
+    ],
+)
+def test_patterns_name_steps(
+    tmp_path: Path, steps: list[str], flows: list[str], found: dict[str, list[str]]
+) -> None:
+    (tmp_path / "helpers.py").write_text("def load_b(): ...\n")
+    path = str(tmp_path / "app.py")
+    answer = parse(PROGRAM.encode(), path, root=tmp_path, patterns=Patterns(steps, flows))
+    drawn = {flow["class_name"]: [name for _, name in told(flow)] for flow in answer["workflows"]}
+    assert drawn == found
+
+
+def told(workflow: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the steps of a workflow and of its functions."""
+    nodes = [*workflow["nodes"], *(node for one in workflow["functions"].values() for node in one["nodes"])]
+    return [(node["type"], node["name"]) for node in nodes if node["type"] == "step_do"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stagelight_plugins.diagram.model import Draft
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Counter:
     """Numbers the promises of one function body; code that is inlined into it shares its counter."""
 
@@ -70,7 +70,7 @@ class Counter:
         return mine
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Frame:
     """What `return` and `this` refer to."""
 

@@ -41,7 +41,7 @@ Key = tuple[int, int, tuple[str, ...]]
 """A function's code, the object whose method it is, and the texts that it is given."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Known:
     """A function that was followed."""
 

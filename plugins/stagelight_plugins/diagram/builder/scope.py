@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Slot:
     """One name."""
 
@@ -34,7 +34,7 @@ class Slot:
         self.value = join(old, value) if depth > self.depth else value
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Scope:
     """A block's or function's names, inside those of `outer`."""
 

@@ -60,12 +60,13 @@ class Steps(Functions):
         """Draw `this.waitForApproval(step, …)` of the agents' workflows: a wait that the library has in its own code."""
         if not any(isinstance(value, StepObject) for value in arguments):
             return None
-        given = next((value.fields for value in arguments if isinstance(value, ObjectValue)), {})
-        options = ObjectValue({"type": given.get("eventType", Const("approval"))})
+        options = [value.fields for value in arguments if isinstance(value, ObjectValue)]
+        given = options[0] if options else dict[str, Value]()
+        event = ObjectValue({"type": given.get("eventType", Const("approval"))})
         if "timeout" in given:
-            options.fields["timeout"] = given["timeout"]
+            event.fields["timeout"] = given["timeout"]
         name = given.get("stepName", Const("wait-for-approval"))
-        return self.step("step_wait_for_event", [name, options], {}, line)
+        return self.step("step_wait_for_event", [name, event], {}, line)
 
     def inside_step(self, draft: Draft, functions: Sequence[Value]) -> None:
         """Draw the steps that a step's own code has."""

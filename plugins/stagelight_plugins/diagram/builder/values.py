@@ -27,7 +27,7 @@ UNDEFINED: Final = Value()
 """Not set, or nothing."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Const(Value):
     """A string, number or boolean; `holes` where it is text with `${...}`."""
 
@@ -37,19 +37,19 @@ class Const(Value):
     """A function got it; in another call it may be another, so that a name made of it has a hole."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Steps(Value):
     """The object whose methods are steps."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class StepMethod(Value):
     """A method of it."""
 
     kind: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class StepFunction(Value):
     """A function that is a step whenever it is called: what a decorator of Python made."""
 
@@ -63,7 +63,7 @@ class StepFunction(Value):
     """The full name of what made it a step."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Closure(Value):
     """A function and where it was made."""
 
@@ -80,7 +80,7 @@ class Closure(Value):
         return self.name or self.node.name
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Bound(Value):
     """A function with some arguments given."""
 
@@ -88,14 +88,14 @@ class Bound(Value):
     arguments: Sequence[Value] = ()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Native(Value):
     """A function that the builder itself knows."""
 
     call: Callable[[Sequence[Value]], Value]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class ObjectValue(Value):
     """An object or dictionary."""
 
@@ -105,7 +105,7 @@ class ObjectValue(Value):
     """Whether it is a `Map` or `Set`, whose methods reach its fields."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class ListValue(Value):
     """A list; `rest` is what else may be in it."""
 
@@ -113,7 +113,7 @@ class ListValue(Value):
     rest: Value | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class ClassValue(Value):
     """A class."""
 
@@ -126,7 +126,7 @@ class ClassValue(Value):
     own: t.Function | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Instance(Value):
     """An object of a class."""
 
@@ -134,14 +134,14 @@ class Instance(Value):
     fields: dict[str, Value] = field(default_factory=dict[str, Value])
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class External(Value):
     """Something from outside the source: a global, or a name of a module that is not followed."""
 
     path: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Promise(Value):
     """What these nodes will have done, and their result."""
 
@@ -151,14 +151,14 @@ class Promise(Value):
     """How it joins them: that of a combinator."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Deferred(Value):
     """A call that happens when it is awaited: a coroutine of Python."""
 
     run: Callable[[], Value]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Shape(Value):
     """Data whose members are noted as they are read: a payload."""
 
@@ -172,14 +172,14 @@ class Shape(Value):
         return {"type": "object", "fields": {name: part.to_json() for name, part in self.fields.items()}}
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Carrier(Value):
     """An event: its `payload` is a shape."""
 
     payload: Shape
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Choice(Value):
     """One of several; each with the condition that chooses it, where there is one."""
 

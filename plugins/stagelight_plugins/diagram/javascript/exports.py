@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from stagelight_plugins.diagram import tree as t
 from stagelight_plugins.diagram.builder.values import UNKNOWN, ObjectValue, Value
 from stagelight_plugins.diagram.javascript.reader import CLASSES, children, text
 from stagelight_plugins.diagram.javascript.statements import declared_names
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from tree_sitter import Node
 
-    from stagelight_plugins.diagram.javascript.modules import Module
+    from stagelight_plugins.diagram.javascript.module import Module
 
 
 class Exports:
@@ -35,11 +36,13 @@ class Exports:
         """What makes each exported value."""
         if self._names is None:
             self._names = {}
-            for node in children(self._module.root):
-                if node.type == "export_statement":
+            older = b"exports" in self._module.source
+            for node in self._module.root.named_children:
+                kind = node.type
+                if kind == "export_statement":
                     self.declared = True
                     self._export(node, self._names)
-                elif node.type == "expression_statement":
+                elif older and kind == "expression_statement":
                     for part in in_order(node):
                         self._assigned(part, self._names)
         return self._names
@@ -95,14 +98,17 @@ class Exports:
             if not parts:
                 found["default"] = partial(_itself, whole)
         elif owner in {"exports", "module.exports"} and name.isidentifier():
-            found[name] = partial(self._evaluated, right)
+            found[name] = partial(self._evaluated, right, name)
 
-    def _evaluated(self, node: Node) -> Value:
+    def _evaluated(self, node: Node, name: str = "") -> Value:
         if node.type in CLASSES:
             return self._module.class_value(node)
         if node.type == "assignment_expression" and (right := node.child_by_field_name("right")) is not None:
-            return self._evaluated(right)
-        return self._module.evaluate(self._module.reader.expression(node), self._module.scope)
+            return self._evaluated(right, name)
+        read = self._module.reader.expression(node)
+        if isinstance(read, t.Function) and not read.name:
+            read.name = name
+        return self._module.evaluate(read, self._module.scope)
 
 
 def _itself(value: Value) -> Value:

@@ -217,7 +217,11 @@ class Expressions:
 
     def _assignment_expression(self, node: Node) -> t.Node:
         target = self.pattern(node.child_by_field_name("left"))
-        return t.Assign(target, self.expression(node.child_by_field_name("right")))
+        value = self.expression(node.child_by_field_name("right"))
+        if isinstance(value, t.Function) and not value.name:  # for its readers it has the name of its place
+            place = target.name if isinstance(target, t.Member) else getattr(target, "id", "")
+            value.name = place if isinstance(place, str) else ""
+        return t.Assign(target, value)
 
     def _augmented_assignment_expression(self, node: Node) -> t.Node:
         target = self.expression(node.child_by_field_name("left"))

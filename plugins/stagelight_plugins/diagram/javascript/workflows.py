@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from stagelight_plugins.diagram.builder.graph import Graph, event
 from stagelight_plugins.diagram.builder.values import ClassValue, Closure, External, Steps, Value
-from stagelight_plugins.diagram.javascript.modules import Module, Modules
+from stagelight_plugins.diagram.javascript.module import Module
+from stagelight_plugins.diagram.javascript.modules import Modules
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -50,7 +50,7 @@ class Decorator(External):
         self.keywords = keywords
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class WorkflowFunction(Closure):
     """A function that a decorator made a workflow."""
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stagelight_plugins.diagram.builder.scope import Scope
 from stagelight_plugins.diagram.builder.values import UNKNOWN, ObjectValue, Value
 from stagelight_plugins.diagram.limits import MAX_MODULES, MAX_PYTHON
-from stagelight_plugins.diagram.python.reader import read
+from stagelight_plugins.diagram.patterns import SCRIPT
+from stagelight_plugins.diagram.python.statements import read
 
 if TYPE_CHECKING:
     from stagelight_plugins.diagram import tree as t
+    from stagelight_plugins.diagram.patterns import Patterns
     from stagelight_plugins.diagram.python.graph import PythonGraph
 
 
@@ -21,10 +24,14 @@ class Files:
     Args:
         graph: Follows them.
         root: Imports are followed inside it; None follows none.
+        patterns: Functions that are steps and workflows without saying so.
     """
 
-    def __init__(self, graph: PythonGraph, root: Path | None) -> None:
+    def __init__(self, graph: PythonGraph, root: Path | None, patterns: Patterns) -> None:
         self._graph = graph
+        self._patterns = patterns
+        self.statements: list[t.Node] = []
+        """Those of the module that is drawn."""
         self._root = None if root is None else root.resolve()
         self._scopes: dict[Path, Scope] = {}
 
@@ -33,7 +40,10 @@ class Files:
         graph = self._graph
         scope = Scope(source=source)
         kept, graph.source = graph.source, source
-        body = read(source, path).body()
+        reader = read(source, path)
+        reader.kind = partial(self._patterns.kind, self._names(path, script=not self.statements))
+        body = reader.body()
+        self.statements = self.statements or body
         follow = graph.follow
 
         def found(module: str, name: str) -> Value:
@@ -46,6 +56,14 @@ class Files:
         finally:
             graph.source, graph.follow = kept, follow
         return scope
+
+    def _names(self, path: str, *, script: bool) -> set[str]:
+        """Return what patterns may call a file: its module, from the root on; the script's name or `__main__`."""
+        file = Path(path).resolve().with_suffix("")
+        inside = self._root is not None and file.is_relative_to(self._root)
+        parts = file.relative_to(self._root).parts if inside and self._root is not None else (file.name,)
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        return {module, file.name, SCRIPT} if script else {module}
 
     def _import(self, module: str, name: str, importer: str) -> Value:
         file = self._find(module, name, importer)
@@ -60,9 +78,10 @@ class Files:
                 self._graph.files[id(source)] = file.relative_to(self._root).as_posix()
             self._scopes[file].slots.update(self.module(source, str(file)).slots)
         scope = self._scopes[file]
-        if name in {"*", file.stem}:
+        found = None if name == "*" else scope.lookup(name)
+        if found is None and name in {"*", file.stem}:
             return ObjectValue({key: slot.get() for key, slot in scope.slots.items()})
-        return scope.lookup(name) or UNKNOWN
+        return found or UNKNOWN
 
     def _find(self, module: str, name: str, importer: str) -> Path | None:
         if self._root is None:

@@ -55,7 +55,7 @@ class Order:
     def _find_above(self, job: Job, path: tuple[int, ...]) -> set[int]:
         found = self._above.get(id(job))
         if found is None and id(job) not in path:
-            found = set()
+            found = set[int]()
             for other in job.before:
                 found |= {id(other), *self._find_above(other, (*path, id(job)))}
             self._above[id(job)] = found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins.diagram import tree as t
@@ -25,11 +26,11 @@ from stagelight_plugins.diagram.python.foreign import Foreign
 from stagelight_plugins.diagram.python.graph import PythonGraph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from stagelight_plugins.diagram.builder.scope import Scope
     from stagelight_plugins.diagram.limits import Budget
+    from stagelight_plugins.diagram.patterns import Patterns
 
 _BLOCKS: Final = re.compile(rb"\bwith\b[^\n]*\b(workflow|DAG)\(")
 _SENT: Final = re.compile(rb"\b(celery|langgraph)\b")
@@ -38,10 +39,13 @@ Drawn = tuple[int, dict[str, Any]]
 """Where a workflow begins, and its diagram."""
 
 
-def workflows(source: bytes, path: str, root: Path | None, budget: Budget) -> list[dict[str, Any]]:
+def workflows(
+    source: bytes, path: str, root: Path | None, budget: Budget, patterns: Patterns
+) -> list[dict[str, Any]]:
     """Return the workflows of a file, in the order in which they stand there."""
     graph = PythonGraph(source, budget)
-    scope = Files(graph, root).module(source, path)
+    files = Files(graph, root, patterns)
+    scope = files.module(source, path)
     names = {name: slot.get() for name, slot in scope.slots.items()}
     own = [value for value in names.values() if isinstance(value, (WorkflowFunction, ClassValue))]
     made = [drawn for value in dict.fromkeys(own) for drawn in _workflows(graph, value)]
@@ -49,12 +53,39 @@ def workflows(source: bytes, path: str, root: Path | None, budget: Budget) -> li
         made += _blocks(graph, names)
     if _SENT.search(source):
         made += _described(graph, names, scope)
+    if patterns.script and not made:
+        made += _script(graph, scope, path, files.statements)
     return [drawn for _, drawn in sorted(made, key=lambda pair: pair[0])]
 
 
 def _workflows(graph: PythonGraph, value: WorkflowFunction | ClassValue) -> Iterator[Drawn]:
     found = _of_class(graph, value) if isinstance(value, ClassValue) else _function(graph, value, value.title)
     yield from [(value.node.start, drawn) for drawn in found]
+
+
+def _script(graph: PythonGraph, scope: Scope, path: str, body: list[t.Node]) -> Iterator[Drawn]:
+    """Draw what the script itself does: under `stagelight run` it is one run, which has its name."""
+    rest = [part for node in body if not _is_definition(node) for part in _opened(node, graph)]
+    function = t.Function("", [], lambda: rest)
+    for drawn in _function(graph, Closure(function, scope), Path(path).stem):
+        yield 0, drawn
+
+
+def _opened(node: t.Node, graph: PythonGraph) -> Sequence[t.Node]:
+    """Return what runs in a script of `if __name__ == "__main__":`."""
+    if (
+        isinstance(node, t.If)
+        and (test := node.branches[0][0]) is not None
+        and "__name__" in graph.text(test)
+    ):
+        return node.branches[0][1]
+    return [node]
+
+
+def _is_definition(node: t.Node) -> bool:
+    return isinstance(node, t.Import) or (
+        isinstance(node, t.Assign) and isinstance(node.value, (t.Function, t.Class))
+    )
 
 
 def _begin(graph: PythonGraph, dialect: str = "") -> None:
