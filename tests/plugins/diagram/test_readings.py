@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -74,3 +75,42 @@ def test_a_reading_that_differs_has_a_lower_score(old: str, new: str) -> None:
     workflows = parse(SMALL.encode(), "small.ts")["workflows"]
     assert score(read(RIGHT), workflows) == 1
     assert score(read(RIGHT.replace(old, new, 1)), workflows) < 1
+
+
+BROKEN = (
+    "{",
+    "}",
+    "(",
+    ")",
+    "=>",
+    "...",
+    "await ",
+    "step",
+    "class ",
+    "`",
+    "${",
+    "*",
+    ">>",
+    "|",
+    ":",
+    "\n    ",
+    "@",
+    "\u202e",
+    "\0",
+)
+"""What is put into sources to damage them."""
+
+
+@pytest.mark.parametrize("suffix", SOURCES)
+def test_a_damaged_source_is_answered(suffix: str) -> None:
+    chance = random.Random(11)
+    for case in chance.choices(SOURCES[suffix], k=250):
+        words = re.findall(r"\s+|\w+|[^\w\s]", case.source)
+        for _ in range(chance.randint(1, 6)):
+            at = chance.randrange(len(words))
+            words[at : at + chance.randrange(4)] = chance.choices(
+                (*BROKEN, chance.choice(words)), k=chance.randrange(3)
+            )
+            words = words or [" "]
+        source = "".join(words)
+        assert "our parser failed" not in parse(source.encode(), f"damaged{suffix}").get("error", ""), source

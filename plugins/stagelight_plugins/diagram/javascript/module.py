@@ -119,9 +119,9 @@ class Module:
                 if isinstance(made, t.Import):
                     self._imported(made, scope)
         elif kind == "expression_statement":
-            inner = node.named_child(0)
-            if inner is not None and inner.type == "internal_module":
-                self._declared(inner, inner.type, scope)
+            first = node.named_children[:1]
+            if first and first[0].type == "internal_module":
+                self._declared(first[0], first[0].type, scope)
             else:
                 self._assigned(node, scope)
         else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from stagelight_plugins.diagram.builder.values import (
@@ -57,44 +57,42 @@ class Wiring(Foreign):
             return Compiled(self, title.value if isinstance(title, Const) else "")
         adding = getattr(self, f"_{name}", None)
         if adding is not None:
-            adding(
-                [*arguments, *(keywords[key] for key in ("node", "action", "path_map") if key in keywords)]
-            )
+            named_ones = [keywords[key] for key in ("node", "action", "path", "path_map") if key in keywords]
+            first, second, third, *_ = [*arguments, *named_ones, UNKNOWN, UNKNOWN, UNKNOWN]
+            adding(first, second, third)
         return self
 
-    def _add_node(self, given: list[Value]) -> None:
-        name = word(given[0]) if isinstance(given[0], Const) else named(given[0])
-        self.nodes[name] = given[-1]
-        for target in returned_words(given[-1]):  # it says itself where it goes: `Command[Literal[…]]`
+    def _add_node(self, first: Value, second: Value, _: Value = UNKNOWN) -> str:
+        action = first if second is UNKNOWN else second
+        name = word(first) if isinstance(first, Const) else named(first)
+        self.nodes[name] = action
+        for target in returned_words(action):  # it says itself where it goes: `Command[Literal[…]]`
             self.routes.setdefault(name, {})[target] = target
+        return name
 
-    def _add_sequence(self, given: list[Value]) -> None:
-        items = given[0].items if isinstance(given[0], ListValue) else []
+    def _add_sequence(self, first: Value, _: Value, __: Value) -> None:
         names: list[str] = []
-        for item in items:
-            pair = item.items if isinstance(item, ListValue) else [item]
-            self._add_node(list(pair))
-            names.append(word(pair[0]) if isinstance(pair[0], Const) else named(pair[0]))
-        for one, other in itertools.pairwise(names):
+        for item in first.items if isinstance(first, ListValue) else ():
+            pair = [*(item.items if isinstance(item, ListValue) else [item]), UNKNOWN, UNKNOWN]
+            names.append(self._add_node(pair[0], pair[1]))
+        for one, other in pairwise(names):
             self.edges.setdefault(one, []).append(other)
 
-    def _add_edge(self, given: list[Value]) -> None:
-        starts = given[0].items if isinstance(given[0], ListValue) else [given[0]]
-        for start in starts:
-            self.edges.setdefault(word(start), []).append(word(given[1]))
+    def _add_edge(self, first: Value, second: Value, _: Value) -> None:
+        for start in first.items if isinstance(first, ListValue) else [first]:
+            self.edges.setdefault(word(start), []).append(word(second))
 
-    def _set_entry_point(self, given: list[Value]) -> None:
-        self.edges.setdefault(START, []).append(word(given[0]))
+    def _set_entry_point(self, first: Value, _: Value, __: Value) -> None:
+        self.edges.setdefault(START, []).append(word(first))
 
-    def _set_finish_point(self, given: list[Value]) -> None:
-        self.edges.setdefault(word(given[0]), []).append(END)
+    def _set_finish_point(self, first: Value, _: Value, __: Value) -> None:
+        self.edges.setdefault(word(first), []).append(END)
 
-    def _set_conditional_entry_point(self, given: list[Value]) -> None:
-        self._add_conditional_edges([Const(START), *given])
+    def _set_conditional_entry_point(self, first: Value, second: Value, _: Value) -> None:
+        self._add_conditional_edges(Const(START), first, second)
 
-    def _add_conditional_edges(self, given: list[Value]) -> None:
-        routes = self.routes.setdefault(word(given[0]), {})
-        chooser, ways = given[1], given[2] if len(given) > 2 else UNKNOWN
+    def _add_conditional_edges(self, first: Value, chooser: Value, ways: Value) -> None:
+        routes = self.routes.setdefault(word(first), {})
         if isinstance(ways, ObjectValue):
             routes.update({key: word(value) for key, value in ways.fields.items()})
         elif isinstance(ways, ListValue):
