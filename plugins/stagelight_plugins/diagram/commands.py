@@ -20,6 +20,8 @@ from stagelight_plugins.diagram.patterns import Patterns
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_PROJECT: Final = ("package.json", "pyproject.toml", "tsconfig.json", ".git")
+"""What is in the directory of a project."""
 _SKIPPED: Final = frozenset({"node_modules", "__pycache__", "dist", "build", "venv"})
 
 
@@ -61,7 +63,7 @@ def draw(
 
     Patterns are those of `stagelight run`; without any, the ones in `stagelight.toml`.
     """
-    root = path if path.is_dir() else path.parent
+    root = _root(path)
     named = _patterns(steps, flows)
     answers = [
         (file, parse(file.read_bytes(), str(file), root=root, patterns=named)) for file in _files(path)
@@ -73,7 +75,9 @@ def draw(
     failed = [(file, answer) for file, answer in answers if not answer["success"]]
     for _, answer in failed:
         click.echo(answer["error"], err=True)
-    workflows = [workflow for _, answer in answers for workflow in answer["workflows"]]
+    workflows = [flow for _, answer in answers for flow in answer["workflows"]]
+    if path.is_dir():  # what a file passes on is drawn where it stands
+        workflows = [flow for flow in workflows if "file" not in flow]
     if as_json or form == "json":
         click.echo(json.dumps({"success": not failed, "v": 1, "workflows": workflows}, indent=2))
     else:
@@ -96,6 +100,16 @@ def diff(old: Path, new: Path, *, as_json: bool) -> None:
     click.echo(json.dumps({"changes": found}, indent=2) if as_json else text)
 
 
+def _root(path: Path) -> Path:
+    """Return the directory inside which imports are followed: that of the project that a file is in."""
+    if path.is_dir():
+        return path
+    above = list(path.resolve().parents)[:8]
+    project = next((each for each in above if any((each / name).exists() for name in _PROJECT)), None)
+    package = next((each for each in above if not (each / "__init__.py").exists()), path.parent)
+    return project or package
+
+
 def _patterns(steps: tuple[str, ...], flows: tuple[str, ...]) -> Patterns:
     if not steps and not flows:
         table = settings.agent_table()
@@ -108,7 +122,7 @@ def _patterns(steps: tuple[str, ...], flows: tuple[str, ...]) -> Patterns:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    root = path if path.is_dir() else path.parent
+    root = _root(path)
     workflows: list[dict[str, Any]] = []
     for file in _files(path):
         answer = parse(file.read_bytes(), str(file), root=root)

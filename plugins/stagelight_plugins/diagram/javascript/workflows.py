@@ -20,12 +20,13 @@ _OTHERS = ("DurableObject", "WorkerEntrypoint")
 
 def workflows(source: bytes, path: str, root: Path | None, budget: Budget) -> list[dict[str, Any]]:
     """Return the workflows of a file, in the order in which they stand there."""
-    if b"class" not in source or b"run" not in source:
+    if not (b"class" in source and b"run" in source) and b"export" not in source:
         return []
     graph = Graph(source, budget)
     module = Module(source, path, Modules(graph, root))
     names = _exported(module)
     found = [module.class_value(node) for node in module.classes()]
+    found += _passed_on(module, found)
     parents = {_place(value.base) for value in found if isinstance(value.base, ClassValue)}
     made: list[dict[str, Any]] = []
     for value in found:
@@ -37,14 +38,23 @@ def workflows(source: bytes, path: str, root: Path | None, budget: Budget) -> li
             or (exported is None and (not entry or _place(value) in parents))
         ):
             continue
-        drawn = _drawn(source, module, value, exported or value.name or value.node.name or "default")
+        drawn = _drawn(module, value, exported or value.name or value.node.name or "default")
+        file = graph.files.get(id(value.scope.file()), "")
         if drawn is not None:
-            made.append(drawn)
+            made.append({**drawn, "file": file} if file else drawn)
         elif entry and _run(value) is not None:
             made.append(
                 {"class_name": exported or value.name or value.node.name, "functions": {}, "nodes": []}
             )
     return made
+
+
+def _passed_on(module: Module, own: list[ClassValue]) -> list[ClassValue]:
+    """Return the classes of other files that a module exports as its own."""
+    places = {_place(value) for value in own}
+    values = [make() for make in module.exports.values()]
+    classes = [value for value in values if isinstance(value, ClassValue) and _place(value) not in places]
+    return list({_place(value): value for value in classes}.values())
 
 
 def _place(value: ClassValue) -> tuple[int, int]:
@@ -86,12 +96,12 @@ def _run(value: ClassValue) -> ClassValue | None:
     return None
 
 
-def _drawn(source: bytes, module: Module, value: ClassValue, name: str) -> dict[str, Any] | None:
+def _drawn(module: Module, value: ClassValue, name: str) -> dict[str, Any] | None:
     if _run(value) is None:
         return None
     graph = module.graph
     graph.known.clear()
-    graph.source = source
+    graph.source = value.scope.file() or module.source
     this = graph.aside(lambda: graph.construct(value, ()))
     run = graph.get(this, "run")
     if not isinstance(run, Closure) or len(run.node.parameters) < 2:

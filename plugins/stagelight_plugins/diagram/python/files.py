@@ -13,6 +13,8 @@ from stagelight_plugins.diagram.patterns import SCRIPT
 from stagelight_plugins.diagram.python.statements import read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stagelight_plugins.diagram import tree as t
     from stagelight_plugins.diagram.patterns import Patterns
     from stagelight_plugins.diagram.python.graph import PythonGraph
@@ -66,9 +68,14 @@ class Files:
         return {module, file.name, SCRIPT} if script else {module}
 
     def _import(self, module: str, name: str, importer: str) -> Value:
-        file = self._find(module, name, importer)
-        if file is None:
-            return UNKNOWN
+        for file, whole in self._find(module, name, importer):
+            found = self._of(file, "*" if whole else name)
+            if found is not UNKNOWN:
+                return found
+        return UNKNOWN
+
+    def _of(self, file: Path, name: str) -> Value:
+        """Return what a file gives under a name, or the module that the file is."""
         if file not in self._scopes:
             if len(self._scopes) >= MAX_MODULES or file.stat().st_size > MAX_PYTHON:
                 return UNKNOWN
@@ -78,28 +85,30 @@ class Files:
                 self._graph.files[id(source)] = file.relative_to(self._root).as_posix()
             self._scopes[file].slots.update(self.module(source, str(file)).slots)
         scope = self._scopes[file]
-        found = None if name == "*" else scope.lookup(name)
-        if found is None and name in {"*", file.stem}:
+        if name == "*":
             return ObjectValue({key: slot.get() for key, slot in scope.slots.items()})
-        return found or UNKNOWN
+        return scope.lookup(name) or UNKNOWN
 
-    def _find(self, module: str, name: str, importer: str) -> Path | None:
+    def _find(self, module: str, name: str, importer: str) -> Iterator[tuple[Path, bool]]:
+        """Yield the files that an import may mean, and whether it means the file itself: a module of a package."""
         if self._root is None:
-            return None
+            return
         level = len(module) - len(module.lstrip("."))
         base = Path(importer).resolve().parent
         for _ in range(level - 1):
             base = base.parent
         parts = [part for part in module.lstrip(".").split(".") if part]
-        starts = [base] if level else [self._root, base, self._root / "src"]
+        package = next(each for each in (base, *base.parents) if not (each / "__init__.py").is_file())
+        starts = [base] if level else [self._root, package, base, self._root / "src"]
         for start in starts:
             place = start.joinpath(*parts)
-            for file in (place.with_name(f"{place.name}.py"), place / "__init__.py", place / f"{name}.py"):
-                if parts or level:
-                    inside = file.is_file() and file.resolve().is_relative_to(self._root)
-                    if inside and file.resolve() != Path(importer).resolve():
-                        return file.resolve()
-        return None
+            if not place.name:
+                continue
+            own = [(place.with_name(f"{place.name}.py"), False), (place / "__init__.py", False)]
+            for file, whole in (*own, (place / f"{name}.py", True), (place / name / "__init__.py", True)):
+                inside = file.is_file() and file.resolve().is_relative_to(self._root)
+                if (parts or level) and inside and file.resolve() != Path(importer).resolve():
+                    yield file.resolve(), whole
 
 
 def _ran(graph: PythonGraph, body: list[t.Node]) -> Value:

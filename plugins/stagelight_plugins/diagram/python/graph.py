@@ -240,6 +240,10 @@ class PythonGraph(Library):
     def _do_import(self, node: t.Import) -> bool:
         for name, local in node.names:
             found = self.follow(node.module, name) if self.follow is not None else UNDEFINED
+            if local == "*" and isinstance(found, ObjectValue):
+                for each, value in found.fields.items():
+                    self.scope.declare(each, value, self.conditions)
+                continue
             if is_nothing(found):
                 path = node.module if name == "*" else f"{node.module}:{name}"
                 found = External(path)

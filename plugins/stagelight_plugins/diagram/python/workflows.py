@@ -60,7 +60,8 @@ def workflows(
 
 def _workflows(graph: PythonGraph, value: WorkflowFunction | ClassValue) -> Iterator[Drawn]:
     found = _of_class(graph, value) if isinstance(value, ClassValue) else _function(graph, value, value.title)
-    yield from [(value.node.start, drawn) for drawn in found]
+    file = graph.files.get(id(value.scope.file()), "")
+    yield from [(value.node.start, {**drawn, "file": file} if file else drawn) for drawn in found]
 
 
 def _script(graph: PythonGraph, scope: Scope, path: str, body: list[t.Node]) -> Iterator[Drawn]:
