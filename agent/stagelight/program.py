@@ -21,6 +21,7 @@ from stagelight.conventions import RUN_ID, WORKFLOW_NAME
 from stagelight.guard import guard, guarded, say_once
 from stagelight.instrumentation import functions, logs
 from stagelight.scope import Run
+from stagelight.sources import SCRIPT
 
 if TYPE_CHECKING:
     from stagelight.runtime import Runtime
@@ -95,6 +96,7 @@ class ProgramRun:
             span=span,
             run_id=run_id,
             workflow=name,
+            module=SCRIPT if at_once else "",
             start_attributes=attributes,
             processor=self._using.processor,
         )

@@ -7,6 +7,7 @@ a run begins. They are read by the worker, never on the app's threads. Standard 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Final
 
+from stagelight import settings
 from stagelight.guard import report
 from stagelight.redaction import redact_source
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 MOST_BYTES: Final = 256 * 1024
 """Of all files of one workflow together; files that do not fit are left out, and the first one is named instead."""
 MOST_FILES: Final = 32
+SCRIPT: Final = "<script>"
+"""Stands for the program's own script, which is read by its path: its run begins before it is a module with names."""
+CONFIG: Final = "stagelight.toml"
+"""Goes along where patterns name what is a step: nothing in the code says it."""
 _LIBRARIES: Final = frozenset({"site-packages", "dist-packages"})
 
 
@@ -80,8 +86,8 @@ class Sources:
 
 def read(name: str) -> Source | None:
     """Read a module's code and that of the project's modules that it imports; None if it has no readable file."""
-    module = sys.modules.get(name)
-    path = None if module is None else _file(module)
+    module = sys.modules.get("__main__" if name == SCRIPT else name)
+    path = _script() if name == SCRIPT else None if module is None else _file(module)
     if module is None or path is None:
         return None
     root = _root(path)
@@ -94,11 +100,26 @@ def read(name: str) -> Source | None:
         body = each.read_bytes()
         if not found or sum(map(len, found.values())) + len(body) <= MOST_BYTES:
             found[each.relative_to(root).as_posix()] = body
+    if patterns := _patterns():
+        found[CONFIG] = patterns
     return Source(
         version=version_of(found),
         main=main,
         files={place: redact_source(body.decode("utf-8", "replace")) for place, body in found.items()},
     )
+
+
+def _patterns() -> bytes:
+    """Return the patterns in force as a configuration file; empty where there are none."""
+    names = (("steps", settings.STEPS), ("workflows", settings.WORKFLOWS))
+    lists = [(key, settings.patterns(os.environ.get(name, ""))) for key, name in names]
+    lines = [f"{key} = {json.dumps(patterns)}\n" for key, patterns in lists if patterns]
+    return "".join(["[agent]\n", *lines]).encode() if lines else b""
+
+
+def _script() -> Path | None:
+    path = Path(sys.argv[0]).resolve() if sys.argv and sys.argv[0].endswith(".py") else None
+    return path if path is not None and path.is_file() else None
 
 
 def _file(module: ModuleType) -> Path | None:

@@ -198,3 +198,17 @@ LAST = "sk-abcdefghijklmnop1234"
     before, after = ast.parse(code), ast.parse(safe)
     assert [node.lineno for node in before.body] == [node.lineno for node in after.body]
     assert "get_token(password=read(" in safe
+
+
+def test_a_script_whose_steps_patterns_name_is_sent_with_the_patterns(sink: Sink, program: Program) -> None:
+    code = "def load(): ...\nload()\n"
+    program(
+        code,
+        launcher=("--step", "__main__:*"),
+        OTEL_EXPORTER_OTLP_ENDPOINT=sink.url,
+        STAGELIGHT_SOURCE="on",
+    )
+    sent = {facts(one)["workflow.source.path"]: one.body.string_value for one in sink.events("source")}
+    assert sent == {"app.py": code, "stagelight.toml": '[agent]\nsteps = ["__main__:*"]\n'}
+    [run] = [facts(record) for record in sink.events("run_started")]
+    assert run["workflow.version"] == facts(sink.events("source")[0])["workflow.version"]

@@ -11,8 +11,11 @@ import contextlib
 import json
 import os
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, Final
+
+from stagelight_plugins.diagram.patterns import Patterns
 
 MEMORY: Final = 256 * 1024 * 1024
 """Bytes of address space."""
@@ -40,7 +43,9 @@ def main(arguments: list[str]) -> int:
     limit()
     try:
         source = Path(directory, name).read_bytes()
-        answer = parse(source, name, root=Path(directory))
+        answer = parse(
+            source, name, root=Path(directory), patterns=_patterns(Path(directory, "stagelight.toml"))
+        )
     except MemoryError:
         answer = {"success": False, "error": f"too complex: it takes more than {MEMORY >> 20} MiB to read"}
     except RecursionError:
@@ -50,6 +55,16 @@ def main(arguments: list[str]) -> int:
     for line in report(answer):
         sys.stdout.write(f"{line}\n")
     return 0
+
+
+def _patterns(file: Path) -> Patterns | None:
+    """Return what a configuration that came with the code names; it may be anybody's."""
+    try:
+        table = tomllib.loads(file.read_text()).get("agent", {})
+        lists = [[str(each) for each in table.get(key, ())] for key in ("steps", "workflows")]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return Patterns(*lists)
 
 
 def report(answer: dict[str, Any]) -> list[str]:

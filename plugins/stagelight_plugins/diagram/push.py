@@ -18,6 +18,8 @@ from stagelight_plugins.options import json_option, url_option
 
 SUFFIXES: Final = (".py", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".cts", ".tsx")
 MOST_FILES: Final = 200
+CONFIG: Final = "stagelight.toml"
+"""It may name what is a step."""
 _SKIPPED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "dist-info"})
 
 
@@ -67,7 +69,12 @@ def _files(path: Path, root: Path, *, others: bool) -> dict[str, str]:
     found = {path.resolve(): _text(path)}
     for each in sorted(root.rglob("*")) if others else ():
         hidden = any(part.startswith(".") or part in _SKIPPED for part in each.relative_to(root).parts)
-        if each.suffix in SUFFIXES and not hidden and each.is_file() and len(found) < MOST_FILES:
+        if (
+            (each.suffix in SUFFIXES or each == root / CONFIG)
+            and not hidden
+            and each.is_file()
+            and len(found) < MOST_FILES
+        ):
             found.setdefault(each.resolve(), _text(each))
     if sum(map(len, found.values())) > MOST_BODY // 2:
         raise click.ClickException(

@@ -225,3 +225,14 @@ async def test_a_reader_that_cannot_be_started_is_an_answer(store: Store, tmp_pa
     assert state == "failed"
     assert error.startswith("no reader could be started")
     assert artists.SECONDS < 3
+
+
+async def test_patterns_that_came_with_the_code_name_its_steps() -> None:
+    code = "def load(): ...\ndef main():\n    load()\nif __name__ == '__main__':\n    main()\n"
+    asked = {"app.py": code, "stagelight.toml": '[agent]\nsteps = ["__main__:load"]\n'}
+    drawing = await Pencil(seconds=20).draw(asked, "app.py")
+    assert [name for name, _, _ in drawing.graphs] == ["app"]
+    assert '"name":"load"' in drawing.graphs[0][2]
+    for nonsense in ("[agent", "agent = 1", "[agent]\nsteps = 4", "\0"):
+        told = await Pencil(seconds=20).draw({"app.py": code, "stagelight.toml": nonsense}, "app.py")
+        assert (told.error, told.graphs) == ("", [])

@@ -68,7 +68,9 @@ def _script(graph: PythonGraph, scope: Scope, path: str, body: list[t.Node]) -> 
     """Draw what the script itself does: under `stagelight run` it is one run, which has its name."""
     rest = [part for node in body if not _is_definition(node) for part in _opened(node, graph)]
     function = t.Function("", [], lambda: rest)
-    for drawn in _function(graph, Closure(function, scope), Path(path).stem):
+    file = Path(path)
+    title = file.parent.name if file.stem == "__main__" else file.stem
+    for drawn in _function(graph, Closure(function, scope), title):
         yield 0, drawn
 
 
