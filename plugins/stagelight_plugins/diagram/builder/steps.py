@@ -125,6 +125,8 @@ def _options(rest: Sequence[Value], keywords: Mapping[str, Value]) -> dict[str, 
         return None
     timeout = fields.get("timeout")
     return {
-        "event_type": plain(event, model.UNKNOWN),
+        "event_type": event.value
+        if isinstance(event, Const) and isinstance(event.value, str)
+        else plain(event, model.UNKNOWN),
         "timeout": 0 if timeout is None else plain(timeout, model.UNKNOWN),
     }

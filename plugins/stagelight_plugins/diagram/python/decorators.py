@@ -101,7 +101,7 @@ class Decorators(Graph):
         if not isinstance(made, Closure):
             return made
         given = keywords.get("name") or keywords.get("task_id") or (arguments[0] if arguments else None)
-        name = made.label if given is None or is_nothing(given) else named(given)
+        name = (made.label or "<lambda>") if given is None or is_nothing(given) else named(given)
         depends = keywords.get("depends")
         concurrent = keywords.get("concurrent")
         settings = keywords.get("config")

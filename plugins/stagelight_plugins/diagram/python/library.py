@@ -41,7 +41,9 @@ class Library(Concurrency):
         self.findings.call(path, line, self.source)
         if dialects.is_step(path) or path in dialects.WORKFLOWS or path in dialects.BLOCKS | dialects.CLASSES:
             if arguments and isinstance(arguments[0], Closure):
-                return self.decorate(External(path), arguments[0])
+                return self.decorate(
+                    function if isinstance(function, Decorator) else External(path), arguments[0]
+                )
             return Decorator(path, arguments, keywords)
         for adapter in ADAPTERS:
             made = adapter(self, path, arguments, keywords, line)

@@ -156,6 +156,16 @@ class Reader(Expressions):
     def _do_raise(self, node: ast.Raise) -> list[t.Node]:
         return [t.Leave("throw", None if node.exc is None else self.expression(node.exc))]
 
+    def _do_assert(self, node: ast.Assert) -> list[t.Node]:
+        test = self.expression(node.test)
+        if node.msg is None:
+            return [test]
+        failed = t.Unary("not", test, start=test.start, end=test.end)
+        return [t.If([(failed, [t.Leave("throw", self.expression(node.msg))])])]
+
+    def _do_delete(self, node: ast.Delete) -> list[t.Node]:
+        return [self.expression(target) for target in node.targets]
+
     def _do_break(self, node: ast.Break | ast.Continue) -> list[t.Node]:
         return [t.Leave(type(node).__name__.lower())]
 
