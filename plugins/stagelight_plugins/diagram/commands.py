@@ -50,9 +50,7 @@ def diagram() -> None:
     default="tree",
     show_default=True,
 )
-@click.option(
-    "--check", is_flag=True, help="Draw nothing; say what workflows should not do, and fail if there is any."
-)
+@click.option("--check", is_flag=True, help="Draw nothing; say what code should not do.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with --check, too.")
 @click.option("--step", "steps", multiple=True, metavar="PATTERN", help="Functions that are steps.")
 @click.option("--workflow", "flows", multiple=True, metavar="PATTERN", help="Functions that are workflows.")

@@ -72,6 +72,22 @@ class Task(Foreign):
         return right
 
 
+class Group(Foreign):
+    """The tasks that are made in a `with TaskGroup(…)` block."""
+
+    __slots__ = ("jobs",)
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def operate(self, graph: Decorators, operator: str, left: Value, right: Value) -> Value:
+        """Return `left >> right`, `left << right`."""
+        del graph
+        if operator in {">>", "<<"}:
+            _after(*((left, right) if operator == ">>" else (right, left)))
+        return right
+
+
 def _after(first: Value, then: Value) -> None:
     for job in _jobs(then):
         job.before += _jobs(first)
@@ -81,6 +97,8 @@ def _jobs(value: Value, depth: int = 0) -> list[Job]:
     """Return the tasks in a value."""
     if isinstance(value, Task):
         return [value.job]
+    if isinstance(value, Group):
+        return value.jobs
     parts: Sequence[Value] = ()
     if isinstance(value, ListValue):
         parts = [*value.items, *([value.rest] if value.rest is not None else [])]
@@ -127,6 +145,8 @@ def made(
         for first, then in itertools.pairwise(arguments):
             _chained(first, then, each=last == "chain")
         return UNKNOWN
+    if last == "TaskGroup":
+        return Group()
     if not last.endswith(("Operator", "Sensor")):
         return None
     name = keywords.get("task_id") or (arguments[0] if arguments else Const(last))

@@ -169,7 +169,7 @@ class PythonGraph(Library):
         return super().get(value, name)
 
     def _do_with(self, node: t.With) -> bool:
-        kept = self.groups
+        kept, before = self.groups, len(self.jobs or ())
         self.groups = list(kept)
         entered: list[Value] = []
         for context, target in node.items:
@@ -184,6 +184,9 @@ class PythonGraph(Library):
             return self._workflow_block(own[0], node)
         named_steps = [v for v in entered if isinstance(v, Decorator) and dotted(v) in dialects.STEPS]
         left = self._step_block(named_steps[0], node) if named_steps else self.run(node.body)
+        for value in entered:
+            if isinstance(value, airflow.Group):
+                value.jobs += (self.jobs or [])[before:]
         for group in self.groups[len(kept) :]:
             if group[1]:
                 tasks = ListValue([*group[1]])

@@ -195,6 +195,8 @@ class Walk:
     def follow(self, at: str, until: frozenset[str]) -> None:
         """Draw from a node on."""
         for _ in range(1000):
+            if not at:  # the ways never meet again
+                return
             if self._inside and at == self._inside[-1][0]:
                 return
             if self._inside and at not in self._inside[-1][1]:
@@ -265,7 +267,7 @@ class Walk:
                 self.follow(target, until | {meeting})
             parts.append((label, nodes))
         self._graph.draw("if", parts)
-        return meeting if any(not self._is_out(target) for target in routes.values()) else END
+        return "" if meeting == END else meeting
 
 
 def returned_words(value: Value) -> Sequence[str]:

@@ -15,6 +15,7 @@ from stagelight_plugins.diagram.builder.values import (
     ClassValue,
     Closure,
     External,
+    Instance,
     StepFunction,
     Steps,
     Value,
@@ -148,8 +149,13 @@ def _called(graph: PythonGraph, function: Closure) -> Value:
 def _described(graph: PythonGraph, names: dict[str, Value], scope: Scope) -> Iterator[Drawn]:
     """Draw what a library's objects describe, by the variable or the function that holds them or sends them."""
     for at, (name, value) in enumerate(names.items()):
-        if isinstance(value, Foreign) and (title := value.title(name)) is not None:
-            yield from _foreign(graph, value, title, scope, at)
+        held = [value]
+        if isinstance(value, ClassValue):
+            made = graph.aside(partial(graph.construct, value, ()))
+            held, name = (list(made.fields.values()) if isinstance(made, Instance) else []), value.name  # noqa: PLW2901 - the class's
+        for one in held:
+            if isinstance(one, Foreign) and (title := one.title(name)) is not None:
+                yield from _foreign(graph, one, title, scope, at)
         function = value.function if isinstance(value, StepFunction) else value
         if not isinstance(function, Closure) or isinstance(function, WorkflowFunction):
             continue
@@ -158,9 +164,9 @@ def _described(graph: PythonGraph, names: dict[str, Value], scope: Scope) -> Ite
         drawn = graph.build(function.label, function, given, None)
         if drawn is not None and graph.sent:
             yield function.node.start, drawn
-        made = graph.returned
-        if isinstance(made, Foreign) and (title := made.title(function.label)) is not None:
-            yield from _foreign(graph, made, title, scope, function.node.start)
+        result = graph.returned
+        if isinstance(result, Foreign) and (title := result.title(function.label)) is not None:
+            yield from _foreign(graph, result, title, scope, function.node.start)
 
 
 def _foreign(graph: PythonGraph, value: Foreign, title: str, scope: Scope, at: int) -> Iterator[Drawn]:
