@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 from pathlib import Path
@@ -14,7 +15,7 @@ from stagelight_plugins.diagram.changes import changes, told
 from stagelight_plugins.diagram.check import findings, report
 from stagelight_plugins.diagram.mermaid import mermaid
 from stagelight_plugins.diagram.outline import outline, printable
-from stagelight_plugins.diagram.parse import SUFFIXES, parse
+from stagelight_plugins.diagram.parse import LARGE, SUFFIXES, parse
 from stagelight_plugins.diagram.patterns import Patterns
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def draw(
     """
     root = _root(path)
     named = _patterns(steps, flows)
-    answers = [
-        (file, parse(file.read_bytes(), str(file), root=root, patterns=named)) for file in _files(path)
-    ]
+    answers = [(file, _parsed(file, root, named)) for file in _files(path)]
     if check:
         found = findings(answers)
         click.echo(report(found, as_json=as_json))
@@ -123,11 +122,19 @@ def _read(path: Path) -> list[dict[str, Any]]:
     root = _root(path)
     workflows: list[dict[str, Any]] = []
     for file in _files(path):
-        answer = parse(file.read_bytes(), str(file), root=root)
+        answer = _parsed(file, root, Patterns())
         if not answer["success"]:
             raise click.ClickException(answer["error"])
         workflows += answer["workflows"]
     return workflows
+
+
+def _parsed(file: Path, root: Path, patterns: Patterns) -> dict[str, Any]:
+    source = file.read_bytes()
+    answer = parse(source, str(file), root=root, patterns=patterns)
+    if len(source) >= LARGE:
+        gc.collect()  # its tree is fifty times as large
+    return answer
 
 
 def _drawn(workflow: dict[str, Any], form: str) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".py", ".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs")
 _DEEP: Final = 12_000
+LARGE: Final = 256 * 1024
+"""Bytes of a source whose tree is worth to be given back at once when others follow."""
 
 
 def parse(
@@ -35,7 +37,7 @@ def parse(
     """
     try:
         _check_size(source)
-        with _deep():
+        with _deep(len(source)):
             return model.envelope(_workflows(source, path, root, patterns or Patterns()))
     except DiagramError as error:
         return model.failure(str(error), line=error.line)
@@ -63,11 +65,15 @@ def _check_size(source: bytes) -> None:
 
 
 @contextmanager
-def _deep() -> Generator[None]:
-    """Let calls nest, a bundle nests deeper than Python's limit, and collect nothing; the builder has bounds of its own."""
-    limit, collects = sys.getrecursionlimit(), gc.isenabled()
+def _deep(size: int) -> Generator[None]:
+    """Let calls nest: a bundle nests deeper than Python's limit; the builder has bounds of its own.
+
+    While a large source is read nothing is collected: all that is made is needed to the end.
+    """
+    limit, collects = sys.getrecursionlimit(), gc.isenabled() and size >= LARGE
     sys.setrecursionlimit(max(limit, _DEEP))
-    gc.disable()  # all that is made is needed to the end
+    if collects:
+        gc.disable()
     try:
         yield
     finally:
