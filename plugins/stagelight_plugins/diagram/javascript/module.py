@@ -53,15 +53,16 @@ def grammar(path: str) -> object:
     """
     try:
         import tree_sitter as ts  # noqa: PLC0415 - optional
-        import tree_sitter_javascript  # noqa: PLC0415 - optional
-        import tree_sitter_typescript  # noqa: PLC0415 - optional
+
+        if path.endswith((".ts", ".mts", ".cts", ".tsx")):
+            import tree_sitter_typescript as typescript  # noqa: PLC0415 - optional
+
+            tsx = path.endswith(".tsx")
+            return ts.Language(typescript.language_tsx() if tsx else typescript.language_typescript())
+        import tree_sitter_javascript as javascript  # noqa: PLC0415 - optional, and where it is enough, alone
     except ImportError as error:
         raise MissingExtra from error
-    if path.endswith((".ts", ".mts", ".cts")):
-        return ts.Language(tree_sitter_typescript.language_typescript())
-    if path.endswith(".tsx"):
-        return ts.Language(tree_sitter_typescript.language_tsx())
-    return ts.Language(tree_sitter_javascript.language())
+    return ts.Language(javascript.language())
 
 
 class Module:
