@@ -241,7 +241,7 @@ def _new_step(step_id: str) -> Json:
 
 def diagram(workflow: str, nodes: list[Json] | None, **changes: Any) -> Json:
     """Return the answer to the question for a workflow's diagram."""
-    graph = None if nodes is None else {"class_name": workflow, "functions": {}, "nodes": nodes}
+    graph: Json | None = None if nodes is None else {"class_name": workflow, "functions": {}, "nodes": nodes}
     return {
         "workflow": workflow, "version": "v1", "versions": ["v1"], "exact": True, "run_version": "v1", "state": "drawn",
         "error": None, "main": "app.py", "created_ms": 1.0, "graph": graph, **changes,
