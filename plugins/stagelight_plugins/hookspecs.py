@@ -179,7 +179,12 @@ class Hooks:
 
     @hookspec
     def register_parsers(self) -> Mapping[str, Callable[[bytes, str], Any]]:
-        """Called when a diagram is asked for (no plugin asks yet). Return parsers by file suffix (`.py`): source, path -> diagram."""
+        """Called when diagrams are drawn. Return parsers by file suffix (`.go`): source, path -> what is in it.
+
+        That is `{"success": True, "workflows": […]}`, each workflow as `stagelight diagram --format json` prints it, or
+        `{"success": False, "error": "…"}`. A collector calls it in a process with limits of memory, time and files, so it
+        must be a function at the top of an installed module. For a suffix that is read already it takes the place.
+        """
         raise NotImplementedError
 
     @hookspec
@@ -240,6 +245,10 @@ class CommandLine(Protocol):
 
     def url(self) -> str:
         """Return where the configured collector listens; a click exception says where that is not known."""
+        ...
+
+    def gather(self, hook: str) -> Sequence[tuple[str, Any]]:
+        """Call a `register_…` hook of all plugins, and return each plugin's name and answer."""
         ...
 
 

@@ -38,7 +38,8 @@ def commands(group: click.Group, prefix: str = "stagelight") -> Iterator[tuple[s
             yield from commands(command, f"{prefix} {name}")
 
 
-ALL_COMMANDS = dict(commands(build(Plugins([("commands", CORE)]))))
+PLUGINS = Plugins([("commands", CORE)])
+ALL_COMMANDS = dict(commands(build(PLUGINS)))
 
 
 @pytest.mark.parametrize("name", [name for name in ALL_COMMANDS if name != "stagelight run"])
@@ -64,7 +65,7 @@ def test_a_command_asks_the_configured_collector_where_no_address_is_given(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAGELIGHT_ENDPOINT", "http://127.0.0.1:9")
-    with click.Context(ALL_COMMANDS[name], obj=CommandHost()) as context:
+    with click.Context(ALL_COMMANDS[name], obj=CommandHost(PLUGINS)) as context:
         assert ASKING[name].get_default(context) == "http://127.0.0.1:9"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -48,6 +48,13 @@ def build(plugins: Plugins) -> click.Group:
 class CommandHost:
     """What commands of plugins may use."""
 
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+
+    def gather(self, hook: str) -> Sequence[tuple[str, Any]]:
+        """Ask all plugins for what a hook of theirs hands over."""
+        return self._plugins.call(hook)
+
     def url(self) -> str:
         """Return where the configured collector listens."""
         return configured_url()
@@ -83,7 +90,9 @@ def _run(arguments: list[str]) -> int:
         for info in plugins.infos():
             if info.problem:
                 click.echo(f"stagelight: warning: {info.problem}", err=True)
-    return int(cli.main(arguments, prog_name="stagelight", standalone_mode=False, obj=CommandHost()) or 0)
+    return int(
+        cli.main(arguments, prog_name="stagelight", standalone_mode=False, obj=CommandHost(plugins)) or 0
+    )
 
 
 def _plugins() -> Plugins:

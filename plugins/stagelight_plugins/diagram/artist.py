@@ -15,7 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +45,8 @@ class Pencil:
 
     command: Sequence[str] = COMMAND
     seconds: float = SECONDS
+    parsers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Parsers of other plugins by suffix, as `module:function`."""
 
     async def draw(self, files: Mapping[str, str], main: str, *, patient: bool = False) -> Drawing:
         """Return the graphs of the workflows in a file, or why there are none. Never raises for what the code did."""
@@ -54,9 +56,13 @@ class Pencil:
         finally:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
+    def _parser(self, main: str) -> list[str]:
+        name = self.parsers.get(PurePosixPath(main).suffix)
+        return [name] if name else []
+
     async def _ask(self, directory: str, main: str, seconds: float) -> Drawing:
         process = await asyncio.create_subprocess_exec(
-            *self.command, directory, main,
+            *self.command, directory, main, *self._parser(main),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

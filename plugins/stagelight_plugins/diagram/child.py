@@ -1,6 +1,6 @@
 """The child: reads somebody's code in a process that may fail, and never runs it.
 
-`python -m stagelight_plugins.diagram.child DIRECTORY MAIN` writes to standard output one line that says what was
+`python -m stagelight_plugins.diagram.child DIRECTORY MAIN [PARSER]` writes to standard output one line that says what was
 found, then one line of JSON for each workflow. Limits of memory, time and files are set before the code is looked at;
 whatever would start a program, open a connection or write a file is refused from then on.
 """
@@ -12,10 +12,14 @@ import json
 import os
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins.diagram.patterns import Patterns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MEMORY: Final = 256 * 1024 * 1024
 """Bytes of address space."""
@@ -37,15 +41,11 @@ _REFUSED: Final = (
 
 def main(arguments: list[str]) -> int:
     """Read a file and write what is in it."""
-    directory, name = arguments
-    from stagelight_plugins.diagram.parse import parse  # noqa: PLC0415 - what it imports is not ours to limit
-
+    directory, name, *parser = arguments
+    read = _parser(Path(directory), *parser)
     limit()
     try:
-        source = Path(directory, name).read_bytes()
-        answer = parse(
-            source, name, root=Path(directory), patterns=_patterns(Path(directory, "stagelight.toml"))
-        )
+        answer = read(Path(directory, name).read_bytes(), name)
     except MemoryError:
         answer = {"success": False, "error": f"too complex: it takes more than {MEMORY >> 20} MiB to read"}
     except RecursionError:
@@ -55,6 +55,20 @@ def main(arguments: list[str]) -> int:
     for line in report(answer):
         sys.stdout.write(f"{line}\n")
     return 0
+
+
+def _parser(directory: Path, name: str = "") -> Callable[[bytes, str], dict[str, Any]]:
+    """Return ours, or the one of another plugin. What it imports is not the code's to limit."""
+    if name:
+        from stagelight_plugins.diagram.others import asked, found  # noqa: PLC0415 - rarely
+
+        return partial(asked, found(name))
+    from stagelight_plugins.diagram.parse import parse  # noqa: PLC0415 - as above
+
+    def read(source: bytes, path: str) -> dict[str, Any]:
+        return parse(source, path, root=directory, patterns=_patterns(directory / "stagelight.toml"))
+
+    return read
 
 
 def _patterns(file: Path) -> Patterns | None:

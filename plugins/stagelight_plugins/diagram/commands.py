@@ -14,12 +14,16 @@ from stagelight import settings
 from stagelight_plugins.diagram.changes import changes, told
 from stagelight_plugins.diagram.check import findings, report
 from stagelight_plugins.diagram.mermaid import mermaid
+from stagelight_plugins.diagram.others import asked, others
 from stagelight_plugins.diagram.outline import outline, printable
 from stagelight_plugins.diagram.parse import LARGE, SUFFIXES, parse
 from stagelight_plugins.diagram.patterns import Patterns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from stagelight_plugins.diagram.others import Parser
+    from stagelight_plugins.hookspecs import CommandLine
 
 _PROJECT: Final = ("package.json", "pyproject.toml", "tsconfig.json", ".git")
 """What is in the directory of a project."""
@@ -64,7 +68,8 @@ def draw(
     """
     root = _root(path)
     named = _patterns(steps, flows)
-    answers = [(file, _parsed(file, root, named)) for file in _files(path)]
+    parsers = _parsers()
+    answers = [(file, _parsed(file, root, named, parsers)) for file in _files(path, parsers)]
     if check:
         found = findings(answers)
         click.echo(report(found, as_json=as_json))
@@ -119,18 +124,26 @@ def _patterns(steps: tuple[str, ...], flows: tuple[str, ...]) -> Patterns:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    root = _root(path)
+    root, parsers = _root(path), _parsers()
     workflows: list[dict[str, Any]] = []
-    for file in _files(path):
-        answer = _parsed(file, root, Patterns())
+    for file in _files(path, parsers):
+        answer = _parsed(file, root, Patterns(), parsers)
         if not answer["success"]:
             raise click.ClickException(answer["error"])
         workflows += answer["workflows"]
     return workflows
 
 
-def _parsed(file: Path, root: Path, patterns: Patterns) -> dict[str, Any]:
+def _parsers() -> dict[str, Parser]:
+    """Return the parsers of other plugins by suffix."""
+    command_line: CommandLine | None = click.get_current_context().find_root().obj
+    return others(command_line.gather("register_parsers")) if command_line else {}
+
+
+def _parsed(file: Path, root: Path, patterns: Patterns, parsers: Mapping[str, Parser]) -> dict[str, Any]:
     source = file.read_bytes()
+    if parser := parsers.get(file.suffix):
+        return asked(parser, source, str(file))
     answer = parse(source, str(file), root=root, patterns=patterns)
     if len(source) >= LARGE:
         gc.collect()  # its tree is fifty times as large
@@ -144,12 +157,12 @@ def _drawn(workflow: dict[str, Any], form: str) -> str:
     return mermaid(workflow) if form == "mermaid" else outline(workflow)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path, parsers: Mapping[str, Parser]) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
     for file in sorted(path.rglob("*")):
         parts = file.relative_to(path).parts
         hidden = any(part in _SKIPPED or part.startswith(".") for part in parts)
-        if file.suffix in SUFFIXES and file.is_file() and not hidden:
+        if (file.suffix in SUFFIXES or file.suffix in parsers) and file.is_file() and not hidden:
             yield file

@@ -57,11 +57,14 @@ class Diagrams:
             await parts.store.close()
 
     def _of(self, collector: Collector) -> Parts:
-        from stagelight_plugins.diagram.artist import Artist  # noqa: PLC0415 - see above
+        from stagelight_plugins.diagram.artist import Artist, Pencil  # noqa: PLC0415 - see above
+        from stagelight_plugins.diagram.others import named, others  # noqa: PLC0415 - see above
         from stagelight_plugins.diagram.store import Store  # noqa: PLC0415 - see above
 
         parts = self._parts.get(id(collector))
         if parts is None:
+            gathered = others(collector.gather("register_parsers"))
+            parsers = {suffix: named(parser) for suffix, parser in gathered.items()}
             store = Store(collector.plugin_dir(NAME) / "diagrams.sqlite")
-            parts = self._parts[id(collector)] = Parts(store, Artist(store))
+            parts = self._parts[id(collector)] = Parts(store, Artist(store, Pencil(parsers=parsers)))
         return parts
