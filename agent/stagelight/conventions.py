@@ -89,6 +89,8 @@ class StepKind(StrEnum):
     SLEEP = "sleep"
     WAIT_FOR_EVENT = "wait_for_event"
     CHILD = "child"
+    SPAN = "span"
+    """Any span of an instrumented program: a step only where its trace is a run already."""
 
 
 class EventType(StrEnum):

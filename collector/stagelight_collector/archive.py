@@ -264,7 +264,13 @@ class Archive:
         except Exception:  # noqa: BLE001 - the pipeline has logged it
             return _Loaded(entry, Batch(seq=entry.seq), sound=False)
         events = self.attribution.settle(decoded.events)
-        batch = Batch(seq=entry.seq, events=events, traces=decoded.traces, logs=decoded.logs)
+        batch = Batch(
+            seq=entry.seq,
+            events=events,
+            traces=decoded.traces,
+            logs=decoded.logs,
+            metrics=decoded.metrics,
+        )
         return _Loaded(entry, batch)
 
     async def _insert_plan(self, plan: Plan, load: Sequence[_Loaded], *, again: bool) -> None:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from stagelight.conventions import EventType
+from stagelight.conventions import EventType, StepKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,6 +113,8 @@ class Attribution:
         """
         found: list[Found] = []
         for event in events:
+            if self._is_beside(event):
+                continue
             known = self._known(event)
             if known is not None:
                 found.append(Found(seq, known))
@@ -131,6 +133,8 @@ class Attribution:
         """
         settled: list[Event] = []
         for event in events:
+            if self._is_beside(event):
+                continue
             known = self._known(event)
             if known is None and event.trace_id and _says_step(event):
                 known = replace(event, run_id=event.trace_id)
@@ -149,6 +153,12 @@ class Attribution:
             found += self._settle(trace_id, self._runs.get(trace_id, trace_id))
         return found
 
+    def _is_beside(self, event: Event) -> bool:
+        """Whether it is about the root of a trace whose run is another, which began inside it."""
+        if event.step_kind != StepKind.SPAN or event.type not in _AT_ROOT:
+            return False
+        return self._runs.get(event.trace_id, event.trace_id) != event.trace_id
+
     def _known(self, event: Event) -> Event | None:
         """Return the event with its run, if that is known."""
         if event.run_id:
@@ -164,7 +174,8 @@ class Attribution:
         """Whether this event tells which run the other, unmarked, events of its trace belong to."""
         if not event.trace_id or event.trace_id in self._runs:
             return False
-        return event.run_id == event.trace_id or (event.type in _AT_ROOT and not event.parent_run_id)
+        inside = event.parent_run_id or event.parent_step_id
+        return event.run_id == event.trace_id or (event.type in _AT_ROOT and not inside)
 
     def _wait(self, item: Waiting) -> list[Found]:
         """Keep an event back; return those that have to make room for it."""
@@ -195,4 +206,6 @@ _LINES: Final = frozenset({EventType.LOG, EventType.HEARTBEAT})
 
 def _says_step(event: Event) -> bool:
     """Whether the event shows that its trace is a workflow."""
+    if event.step_kind == StepKind.SPAN:
+        return False
     return event.type not in _LINES or bool(event.step_name)

@@ -65,6 +65,7 @@ class Keep(BaseModel):
 
     traces: int = Field(default=0, ge=0, le=36_500, description="Days that spans are kept.")
     logs: int = Field(default=0, ge=0, le=36_500, description="Days that log lines are kept.")
+    metrics: int = Field(default=0, ge=0, le=36_500, description="Days that metrics are kept.")
     runs: int = Field(default=0, ge=0, le=36_500, description="Days that runs and their events are kept.")
 
 

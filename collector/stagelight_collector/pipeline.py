@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from stagelight_collector.decode import Decoded, decode_logs, decode_traces
+from stagelight_collector.decode import Decoded, decode_logs, decode_metrics, decode_traces
 from stagelight_collector.decode.requests import request_of
 from stagelight_collector.journal import Entry, Journal, Signal
 from stagelight_plugins.hookspecs import Batch
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from stagelight_collector.rooms.hub import Hub
     from stagelight_collector.sinks import SinkRunner
 
-Request: TypeAlias = ExportTraceServiceRequest | ExportLogsServiceRequest
+Request: TypeAlias = ExportTraceServiceRequest | ExportLogsServiceRequest | ExportMetricsServiceRequest
 
 QUEUE: Final = 64
 """How many journaled requests wait to be decoded; beyond it, acknowledgements wait."""
@@ -42,6 +43,13 @@ def decode(entry: Entry, request: Request | None = None) -> Decoded:
         if request is None:
             traces.ParseFromString(entry.body)
         return decode_traces(traces, entry.received, entry.body)
+    if entry.signal is Signal.METRICS:
+        metrics = (
+            request if isinstance(request, ExportMetricsServiceRequest) else ExportMetricsServiceRequest()
+        )
+        if request is None:
+            metrics.ParseFromString(entry.body)
+        return decode_metrics(metrics)
     logs = request if isinstance(request, ExportLogsServiceRequest) else ExportLogsServiceRequest()
     if request is None:
         logs.ParseFromString(entry.body)
@@ -201,6 +209,7 @@ class Pipeline:
             events=[item.event for item in found if item.seq == entry.seq],
             traces=decoded.traces,
             logs=decoded.logs,
+            metrics=decoded.metrics,
         )
         self.archive.take(batch, len(entry.body))
         self.archive.add(item for item in found if item.seq != entry.seq)

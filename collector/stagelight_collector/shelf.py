@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 
+from stagelight_collector.decode.metrics import SECOND
 from stagelight_collector.decode.spans import Spans, height, joined
 from stagelight_plugins.hookspecs import Batch, Table
 
@@ -74,7 +75,8 @@ class Shelf:
 
 def rows(batch: Batch) -> int:
     """Return how many rows of history a batch makes."""
-    return height(batch.traces) + height(batch.logs) + len(batch.events)
+    points = sum(height(table) for table in batch.metrics.values())
+    return height(batch.traces) + height(batch.logs) + points + len(batch.events)
 
 
 def days(batch: Batch) -> set[int]:
@@ -86,6 +88,8 @@ def days(batch: Batch) -> set[int]:
     traces = batch.traces.rest if isinstance(batch.traces, Spans) else batch.traces
     for table in (traces, batch.logs):
         found.update(time // DAY_NS for time in table.get("Timestamp", ()))
+    for table in batch.metrics.values():
+        found.update(time * SECOND // DAY_NS for time in table.get("TimeUnix", ()))
     return found
 
 
@@ -100,11 +104,13 @@ def by_days(batch: Batch, most: int) -> Iterator[Batch]:
             events=[event for event in batch.events if event.time // DAY_NS in chosen],
             traces=_of_days(batch.traces, chosen),
             logs=_of_days(batch.logs, chosen),
+            metrics={name: _of_days(table, chosen) for name, table in batch.metrics.items()},
         )
 
 
 def _of_days(table: Table, chosen: set[int]) -> Table:
-    keep = [time // DAY_NS in chosen for time in table.get("Timestamp", ())]
+    nanoseconds = table.get("Timestamp") or [time * SECOND for time in table.get("TimeUnix", ())]
+    keep = [time // DAY_NS in chosen for time in nanoseconds]
     return {name: list(compress(column, keep)) for name, column in table.items()}
 
 
@@ -115,6 +121,10 @@ def merge(seq: int, batches: Sequence[Batch]) -> Batch:
         events=[event for batch in batches for event in batch.events],
         traces=joined([batch.traces for batch in batches]),
         logs=concatenate(batch.logs for batch in batches),
+        metrics={
+            name: concatenate(batch.metrics.get(name, {}) for batch in batches)
+            for name in dict.fromkeys(name for batch in batches for name in batch.metrics)
+        },
     )
 
 

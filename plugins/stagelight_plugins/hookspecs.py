@@ -42,6 +42,8 @@ class Batch:
     """Rows for `otel_traces`."""
     logs: Table = field(default_factory=dict[str, Sequence[Any]])
     """Rows for `otel_logs`."""
+    metrics: Mapping[str, Table] = field(default_factory=dict[str, Table])
+    """Rows for `otel_metrics_gauge` and the other tables of metrics, by table; metrics tell no events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

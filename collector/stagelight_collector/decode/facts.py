@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stagelight import conventions as c
 from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
+from stagelight_collector.decode.aliases import Says
 from stagelight_collector.decode.values import nanoseconds, plain, plain_value, text
 
 if TYPE_CHECKING:
@@ -71,17 +72,28 @@ def _shared(attributes: Mapping[str, Any], service: str, trace_id: bytes, span_i
     }
 
 
-def span_events(span: Span, attributes: dict[str, Any], service: str, received: int) -> list[Event]:
-    """Return what a finished span says; nothing unless it is a step's or a run's own."""
+def span_events(
+    span: Span,
+    attributes: dict[str, Any],
+    service: str,
+    received: int,
+    *,
+    says: Says = Says.ALL,
+    alone: bool = False,
+) -> list[Event]:
+    """Return what a span says, as a rule that it began and how it ended; nothing unless it is a step's or a run's own.
+
+    `alone` says that the step is a run of one step.
+    """
     is_step = c.STEP_NAME in attributes
-    if not (is_step or _is_run(span, attributes)):
+    if not (is_step or says is not Says.ALL or _is_run(span, attributes)):
         return []
     shared = _shared(attributes, service, span.trace_id, span.span_id)
     if not (shared["run_id"] or shared["trace_id"]):
         return []
     parent_run = _str(attributes, c.PARENT_RUN_ID)
     # A step at the root of its trace is a run of one step.
-    lone = is_step and not span.parent_span_id and shared["run_id"] in {"", shared["trace_id"]}
+    lone = alone or (is_step and not span.parent_span_id and shared["run_id"] in {"", shared["trace_id"]})
     start, end = nanoseconds(span.start_time_unix_nano), nanoseconds(span.end_time_unix_nano)
     facts = _Facts(
         shared={**shared, "attributes": _of_user(attributes), "received": received},
@@ -89,6 +101,7 @@ def span_events(span: Span, attributes: dict[str, Any], service: str, received: 
         end=max(start, end),
         failure=_failure(span, attributes),
         ended=_ended(span, attributes),
+        says=says,
     )
     events: list[Event] = []
     if is_step:
@@ -126,21 +139,36 @@ class _Facts:
     start: int
     end: int
     failure: Failure | None
-    ended: c.RunStatus
+    ended: str
+    says: Says
 
     def step(self, fields: dict[str, Any]) -> list[Event]:
-        ending = EventType.STEP_COMPLETED if self.ended is c.RunStatus.COMPLETED else EventType.STEP_FAILED
+        ending = _STEP_ENDINGS.get(self.ended, EventType.STEP_FAILED)
+        if self.says is Says.AGAIN:
+            ending = EventType.ATTEMPT_FAILED
         return self._pair(EventType.STEP_STARTED, ending, fields)
 
     def run(self, fields: dict[str, Any]) -> list[Event]:
-        return self._pair(EventType.RUN_STARTED, EventType(f"run_{self.ended}"), fields)
+        if self.says is Says.QUEUED:
+            return [Event(type=EventType.RUN_QUEUED, time=self.start, **self.shared, **fields)]
+        both = self._pair(EventType.RUN_STARTED, _RUN_ENDINGS[self.ended], fields)
+        return both[:1] if self.says is Says.AGAIN else both
 
     def _pair(self, starting: EventType, ending: EventType, fields: dict[str, Any]) -> list[Event]:
         merged = {**self.shared, **fields}
-        return [
-            Event(type=starting, time=self.start, **merged),
-            Event(type=ending, time=self.end, error=self.failure, **merged),
-        ]
+        began = Event(type=starting, time=self.start, **merged)
+        ended = Event(type=ending, time=self.end, error=self.failure, **merged)
+        return [began] * (self.says is not Says.END) + [ended] * (self.says is not Says.START)
+
+
+_SKIPPED: Final = "skipped"
+_STEP_ENDINGS: Final = {"completed": EventType.STEP_COMPLETED, _SKIPPED: EventType.STEP_SKIPPED}
+_RUN_ENDINGS: Final = {
+    "completed": EventType.RUN_COMPLETED,
+    "failed": EventType.RUN_FAILED,
+    "terminated": EventType.RUN_TERMINATED,
+    _SKIPPED: EventType.RUN_TERMINATED,
+}
 
 
 def _step_fields(attributes: Mapping[str, Any], span_id: bytes) -> dict[str, Any]:
@@ -169,25 +197,24 @@ def _child_fields(
     }
 
 
-def _ended(span: Span, attributes: Mapping[str, Any]) -> c.RunStatus:
+def _ended(span: Span, attributes: Mapping[str, Any]) -> str:
     said = attributes.get(c.STATUS)
-    if said == c.RunStatus.TERMINATED:
-        return c.RunStatus.TERMINATED
-    return (
-        c.RunStatus.FAILED if span.status.code == 2 or said == c.RunStatus.FAILED else c.RunStatus.COMPLETED
-    )
+    if said in {"terminated", _SKIPPED}:
+        return str(said)
+    return "failed" if span.status.code == 2 or said == "failed" else "completed"
 
 
 def _failure(span: Span, attributes: Mapping[str, Any]) -> Failure | None:
-    if span.status.code != 2:
+    if span.status.code != 2 and attributes.get(c.STATUS) != "failed":
         return None
     exception = next((event for event in reversed(span.events) if event.name == "exception"), None)
     found = plain(exception.attributes) if exception is not None else {}
-    return Failure(
+    failure = Failure(
         type=_str(found, c.EXCEPTION_TYPE) or _str(attributes, c.ERROR_TYPE),
         message=_str(found, c.EXCEPTION_MESSAGE) or _cut(span.status.message),
         stacktrace=_str(found, c.EXCEPTION_STACKTRACE),
     )
+    return failure if span.status.code == 2 or failure != Failure() else None
 
 
 def log_events(

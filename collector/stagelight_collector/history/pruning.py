@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from stagelight_collector.decode.metrics import METRIC_COLUMNS
 from stagelight_collector.history import queries
 from stagelight_collector.history.errors import HistoryError
 from stagelight_collector.history.reader import ask, run as read_run
@@ -109,6 +110,9 @@ def _rules(keep: Retention, today: date) -> Iterator[_Rule]:
         yield _Rule("otel_traces_trace_id_ts", WEEK, floor)
     if keep.logs:
         yield _Rule("otel_logs", DAY, today - timedelta(days=keep.logs + 1))
+    if keep.metrics:
+        for table in METRIC_COLUMNS:
+            yield _Rule(table, DAY, today - timedelta(days=keep.metrics + 1))
     if keep.runs:
         yield _Rule("stagelight_events", WEEK, _week(keep, today))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from stagelight_collector.decode.metrics import METRIC_COLUMNS
+
 PERIOD_NS: Final = 10_000_000_000
 """The length of a period of `stagelight_run_periods`."""
 
@@ -181,8 +183,13 @@ SELECT table, sum(rows), sum(bytes_on_disk), count() FROM system.parts
 WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table
 """
 
-OLDEST: Final = """
-SELECT 'otel_traces', toUnixTimestamp64Nano(min(Timestamp)), count() FROM otel_traces
-UNION ALL SELECT 'otel_logs', toUnixTimestamp64Nano(min(Timestamp)), count() FROM otel_logs
-UNION ALL SELECT 'stagelight_events', toUnixTimestamp64Nano(min(Time)), count() FROM stagelight_events
-"""
+_OLDEST: Final = {
+    "otel_traces": "toUnixTimestamp64Nano(min(Timestamp))",
+    "otel_logs": "toUnixTimestamp64Nano(min(Timestamp))",
+    **dict.fromkeys(METRIC_COLUMNS, "toInt64(toUnixTimestamp(min(TimeUnix))) * 1000000000"),
+    "stagelight_events": "toUnixTimestamp64Nano(min(Time))",
+}
+OLDEST: Final = " UNION ALL ".join(
+    f"SELECT '{table}', {oldest}, count() FROM {table}"  # noqa: S608 - of constants
+    for table, oldest in _OLDEST.items()
+)

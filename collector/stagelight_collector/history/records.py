@@ -148,6 +148,7 @@ class Retention:
 
     traces: int = 0
     logs: int = 0
+    metrics: int = 0
     runs: int = 0
     """Events of runs and their summaries."""
 

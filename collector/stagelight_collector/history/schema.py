@@ -6,9 +6,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from stagelight_collector.history.errors import HistoryError
+from stagelight_collector.history.layout import Layout, found_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from stagelight_collector.history.engine import Handle
 
@@ -19,44 +20,69 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 """
 
 
-def _first() -> Sequence[str]:
-    text = resources.files("stagelight_collector.history").joinpath("schema.sql").read_text("utf-8")
+def _read(version: int) -> Sequence[str]:
+    folder = resources.files("stagelight_collector.history").joinpath("migrations")
+    text = folder.joinpath(f"{version}.sql").read_text("utf-8")
     return [statement.strip() for statement in text.split("\n;\n") if statement.strip()]
 
 
-MIGRATIONS: Final[Sequence[Callable[[], Sequence[str]]]] = (_first,)
+MIGRATIONS: Final[Sequence[Callable[[], Sequence[str]]]] = (lambda: _read(1), lambda: _read(2))
 """What leads from one version to the next: version n is reached by the n-th entry. Statements may run again."""
 
 VERSION: Final = len(MIGRATIONS)
 
 
-def create_database(handle: Handle, database: str) -> None:
+def create_database(handle: Handle, database: str, layout: Layout | None = None) -> None:
     """Create the database where it is missing."""
-    handle.command(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
+    handle.command(_database(database, layout or Layout()))
 
 
-def migrate(handle: Handle) -> None:
+def _database(database: str, layout: Layout) -> str:
+    return f"CREATE DATABASE IF NOT EXISTS {quoted(database)}{layout.everywhere}"
+
+
+def statements(layout: Layout, database: str = "") -> Iterator[str]:
+    """Yield all that makes the newest schema from nothing, in this layout; with `database`, that first."""
+    if database:
+        yield _database(database, layout)
+    yield from layout.statements(_VERSIONS_TABLE.strip())
+    for migration in MIGRATIONS:
+        for statement in migration():
+            yield from layout.statements(statement)
+
+
+def version(handle: Handle) -> int:
+    """Return the version of the handle's database; 0 where nothing is there."""
+    tables = handle.query("EXISTS TABLE stagelight_schema").result_rows
+    if not tables[0][0]:
+        return 0
+    return int(handle.query("SELECT max(Version) FROM stagelight_schema").result_rows[0][0])
+
+
+def migrate(handle: Handle, layout: Layout | None = None) -> None:
     """Bring the handle's database to this version of the schema, from nothing or from any earlier version.
 
-    A run that is killed half-way is finished by the next one: every statement may run again, and the version is
-    written down last.
+    `layout` is for a database that is empty; without one, and where tables are there already, theirs is kept. A run
+    that is killed half-way is finished by the next one: every statement may run again, and the version is written
+    down last.
 
     Raises:
         HistoryError: The schema is newer than this collector.
     """
-    handle.command(_VERSIONS_TABLE)
-    found = int(handle.query("SELECT max(Version) FROM stagelight_schema").result_rows[0][0])
+    layout = layout or found_layout(handle)
+    for statement in layout.statements(_VERSIONS_TABLE):
+        handle.command(statement)
+    found = version(handle)
     if found > VERSION:
         raise HistoryError(
             f"history has schema {found} and this collector knows {VERSION}; "
             "upgrade stagelight or choose another data directory"
         )
-    for version in range(found + 1, VERSION + 1):
-        for statement in MIGRATIONS[version - 1]():
-            handle.command(statement)
-        handle.command(
-            "INSERT INTO stagelight_schema (Version) SELECT {version:UInt32}", {"version": version}
-        )
+    for number in range(found + 1, VERSION + 1):
+        for statement in MIGRATIONS[number - 1]():
+            for made in layout.statements(statement):
+                handle.command(made)
+        handle.command("INSERT INTO stagelight_schema (Version) SELECT {version:UInt32}", {"version": number})
 
 
 def quoted(name: str) -> str:

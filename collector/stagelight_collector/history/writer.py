@@ -149,6 +149,7 @@ def failure(error: Exception) -> HistoryError:
 def _tables(batch: Batch) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
     yield "otel_traces", batch.traces
     yield "otel_logs", batch.logs
+    yield from batch.metrics.items()
     yield "stagelight_events", event_columns(batch.events)
 
 

@@ -15,6 +15,7 @@ class Signal(StrEnum):
 
     TRACES = "traces"
     LOGS = "logs"
+    METRICS = "metrics"
 
 
 @dataclass(frozen=True, slots=True)

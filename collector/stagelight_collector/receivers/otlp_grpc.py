@@ -12,7 +12,7 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 
 from stagelight_collector.errors import PortTaken
 from stagelight_collector.receivers.encoding import PROTOBUF
-from stagelight_collector.receivers.services import LOGS, TRACES
+from stagelight_collector.receivers.services import LOGS, METRICS, TRACES
 from stagelight_collector.receivers.status import Refused
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),  # a port that another collector has is taken
             ]
         )
-        server.add_generic_rpc_handlers([self._handler(TRACES), self._handler(LOGS)])
+        server.add_generic_rpc_handlers([self._handler(TRACES), self._handler(LOGS), self._handler(METRICS)])
         try:
             found: int = server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:

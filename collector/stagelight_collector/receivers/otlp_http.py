@@ -1,4 +1,4 @@
-"""OTLP over HTTP: `POST /v1/traces` and `POST /v1/logs` (OTLP specification 1.11, "OTLP/HTTP")."""
+"""OTLP over HTTP: `POST /v1/traces`, `/v1/logs` and `/v1/metrics` (OTLP specification 1.11, "OTLP/HTTP")."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stagelight_collector.receivers.encoding import (
 from stagelight_collector.receivers.limits import Limits
 from stagelight_collector.receivers.otlp_json import parse_json
 from stagelight_collector.receivers.prescan import too_many_items
-from stagelight_collector.receivers.services import LOGS, TRACES
+from stagelight_collector.receivers.services import LOGS, METRICS, TRACES
 from stagelight_collector.receivers.status import Reason, Refused
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Receiver:
         return [
             web.route("*", TRACES.path, self.handler(TRACES)),
             web.route("*", LOGS.path, self.handler(LOGS)),
+            web.route("*", METRICS.path, self.handler(METRICS)),
         ]
 
     async def take(self, body: bytes, service: Service[RequestT]) -> None:
@@ -156,11 +157,7 @@ class Receiver:
             message, count = await self._run(len(body) > _INLINE_BODY, _decode, body, service, self._limits)
         if count:
             await self._store(service.signal, body, message)
-        self._counters.bytes += len(body)
-        if service.signal is Signal.TRACES:
-            self._counters.spans += count
-        else:
-            self._counters.log_records += count
+        self._counters.count(service.signal, count, len(body))
 
     async def _store(self, signal: Signal, body: bytes, message: ExportRequest) -> None:
         try:

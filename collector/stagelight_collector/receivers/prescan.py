@@ -133,7 +133,7 @@ def too_many_items(limits: Limits) -> Refused:
     """The refusal that names how to make batches smaller."""
     return Refused(
         Reason.TOO_MANY_ITEMS,
-        f"more than {limits.items} spans, records, attributes and the like in one request:"
+        f"more than {limits.items} spans, records, data points, attributes and the like in one request:"
         " send smaller batches (OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BLRP_MAX_EXPORT_BATCH_SIZE)",
     )
 

@@ -1,4 +1,4 @@
-"""The two export services of OTLP, and what differs between them."""
+"""The export services of OTLP, and what differs between them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 
+from stagelight_collector.decode.metrics import count_points
 from stagelight_collector.journal import Signal
 from stagelight_collector.receivers.prescan import table_of
 
@@ -24,8 +29,10 @@ if TYPE_CHECKING:
 
     from stagelight_collector.receivers.prescan import Table
 
-ExportRequest = ExportTraceServiceRequest | ExportLogsServiceRequest
-RequestT = TypeVar("RequestT", ExportTraceServiceRequest, ExportLogsServiceRequest)
+ExportRequest = ExportTraceServiceRequest | ExportLogsServiceRequest | ExportMetricsServiceRequest
+RequestT = TypeVar(
+    "RequestT", ExportTraceServiceRequest, ExportLogsServiceRequest, ExportMetricsServiceRequest
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Service(Generic[RequestT]):
     request: type[RequestT]
     response: type[Message]
     count: Callable[[RequestT], int]
-    """How many spans or log records a request has."""
+    """How many spans, log records or data points a request has."""
     table: Table
 
 
@@ -68,4 +75,13 @@ LOGS: Final = Service(
     ExportLogsServiceResponse,
     _log_records,
     table_of(ExportLogsServiceRequest.DESCRIPTOR),
+)
+METRICS: Final = Service(
+    Signal.METRICS,
+    "/v1/metrics",
+    "opentelemetry.proto.collector.metrics.v1.MetricsService",
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+    count_points,
+    table_of(ExportMetricsServiceRequest.DESCRIPTOR),
 )

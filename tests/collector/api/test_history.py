@@ -69,7 +69,7 @@ async def test_the_size_of_history_is_told(api: Api) -> None:
     assert (events["rows"], events["oldest_ms"]) == (2, pytest.approx(NOW / 1e6))
     assert found["engine"].startswith("chdb at ")
     assert found["bytes"] >= events["bytes"] > 0
-    assert found["retention_days"] == {"traces": 0, "logs": 0, "runs": 30}
+    assert found["retention_days"] == {"traces": 0, "logs": 0, "metrics": 0, "runs": 30}
     assert found["pruned_ms"] >= NOW / 1e6
 
 
