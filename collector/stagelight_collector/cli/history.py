@@ -1,21 +1,27 @@
-"""`stagelight history`: how large it is, and dropping what is old; through the running collector."""
+"""`stagelight history`: how large it is and dropping what is old, through the running collector; its tables, without."""
 
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import click
 
+from stagelight_collector import config
 from stagelight_collector.cli import lines
 from stagelight_collector.cli.client import Client
+from stagelight_collector.cli.failures import explained
 from stagelight_collector.cli.tables import print_table
+from stagelight_collector.history import preparing
+from stagelight_collector.history.engine import ServerEngine, engine_of
+from stagelight_collector.history.layout import Layout
 from stagelight_plugins.options import json_option, url_option
 
 
 @click.group(epilog="Example: stagelight history status")
 def history() -> None:
-    """See how large history is, and drop what is old."""
+    """Make history, see its size, drop what is old."""
 
 
 @history.command(epilog="Example: stagelight history status --json | jq .bytes")
@@ -75,3 +81,34 @@ def prune(dry_run: bool, url: str, as_json: bool) -> None:
         f"Would drop {what}, and forget {runs}." if dry_run else f"Dropped {what}, and forgot {runs}.",
         err=True,
     )
+
+
+@history.command(epilog="Example: stagelight history init --cluster main --dry-run > schema.sql")
+@click.option("--cluster", default="", metavar="NAME", help="Spread over this cluster of the server's.")
+@click.option(
+    "--indexes",
+    type=click.Choice(["auto", "text", "bloom"]),
+    default="auto",
+    help="For attributes; text needs ClickHouse 26.2.",
+)
+@click.option("--dry-run", is_flag=True, help="Only print the statements.")
+def init(cluster: str, indexes: str, dry_run: bool) -> None:
+    """Make history's tables before the first start.
+
+    A collector makes them by itself on one server. For a cluster do it here: it cannot be chosen later.
+    """
+    settings = config.load()
+    with explained():
+        engine = engine_of(settings.history_dsn, data_dir=settings.data_dir)
+        text_indexes = None if indexes == "auto" else indexes == "text"
+        if dry_run:
+            if text_indexes is None:
+                text_indexes = isinstance(engine, ServerEngine)
+            for statement in preparing.script(engine, Layout(cluster, text_indexes)):
+                click.echo(f"{statement.strip()};\n")
+            return
+        with ThreadPoolExecutor(1) as thread:  # the engine's threads must not keep signals back
+            layout, before, after = thread.submit(preparing.prepare, engine, cluster, text_indexes).result()
+    where = f"{engine.description}{f', on the cluster {layout.cluster!r}' if layout.cluster else ''}"
+    done = "had it already" if before == after else f"made from schema {before}" if before else "made"
+    click.echo(f"{where}: schema {after}, {done}.", err=True)

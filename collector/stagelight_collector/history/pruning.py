@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stagelight_collector.decode.metrics import METRIC_COLUMNS
 from stagelight_collector.history import queries
 from stagelight_collector.history.errors import HistoryError
+from stagelight_collector.history.layout import Layout, found_layout
 from stagelight_collector.history.reader import ask, run as read_run
 from stagelight_collector.history.records import Dropped, Pruning, Retention
 
@@ -23,8 +24,8 @@ _DAY_SECONDS: Final = 86_400
 _PERIOD_SECONDS: Final = queries.PERIOD_NS // 1_000_000_000
 
 PARTITIONS: Final = """
-SELECT partition, partition_id, sum(rows), sum(bytes_on_disk) FROM system.parts
-WHERE active AND database = currentDatabase() AND table = {table:String}
+SELECT partition, partition_id, sum(rows), sum(bytes_on_disk) FROM {parts}
+WHERE active AND database = currentDatabase() AND table = {{table:String}}
 GROUP BY partition, partition_id ORDER BY partition
 """
 
@@ -74,13 +75,15 @@ def prune(handle: Handle, keep: Retention, now: int, *, dry_run: bool = False) -
         HistoryError: It could not be done, or only in part; the next time does the rest.
     """
     dropped: list[Dropped] = []
+    layout = found_layout(handle)
     for rule in _rules(keep, datetime.fromtimestamp(now / 1e9, UTC).date()):
-        for partition_id, found in _expired(handle, rule):
+        for partition_id, found in _expired(handle, rule, layout):
             if not dry_run:
                 # The id is the engine's own; it takes no parameter there.
-                _command(handle, f"ALTER TABLE {rule.table} DROP PARTITION ID '{partition_id}'")
+                drop = f"ALTER TABLE {rule.table} DROP PARTITION ID '{partition_id}'"
+                _command(handle, layout.deletion(drop))
             dropped.append(found)
-    runs = _expired_runs(handle, keep, now, dry_run=dry_run) if keep.runs else 0
+    runs = _expired_runs(handle, keep, now, layout, dry_run=dry_run) if keep.runs else 0
     return Pruning(dropped=dropped, runs=runs)
 
 
@@ -97,8 +100,9 @@ def delete_run(handle: Handle, run_id: str) -> bool:
     traces = {row[0] for row in ask(handle, queries.TRACES_OF_RUN, run_id=run_id) if row[0]}
     if traces:
         traces -= {row[0] for row in ask(handle, SHARED_TRACES, run_id=run_id, traces=sorted(traces))}
+    layout = found_layout(handle)
     for statement in DELETE_RUN:
-        _command(handle, statement, run_id=run_id, traces=sorted(traces))
+        _command(handle, layout.deletion(statement), run_id=run_id, traces=sorted(traces))
     return True
 
 
@@ -123,8 +127,9 @@ def _week(keep: Retention, today: date) -> date:
     return first - timedelta(days=first.weekday())
 
 
-def _expired(handle: Handle, rule: _Rule) -> Iterator[tuple[str, Dropped]]:
-    for partition, partition_id, rows, size in ask(handle, PARTITIONS, table=rule.table):
+def _expired(handle: Handle, rule: _Rule, layout: Layout) -> Iterator[tuple[str, Dropped]]:
+    query = PARTITIONS.format(parts=layout.parts)
+    for partition, partition_id, rows, size in ask(handle, query, table=layout.of(rule.table)):
         try:
             first = date.fromisoformat(partition)
         except ValueError as error:
@@ -133,14 +138,14 @@ def _expired(handle: Handle, rule: _Rule) -> Iterator[tuple[str, Dropped]]:
             yield partition_id, Dropped(table=rule.table, partition=partition, rows=rows, bytes=size)
 
 
-def _expired_runs(handle: Handle, keep: Retention, now: int, *, dry_run: bool) -> int:
+def _expired_runs(handle: Handle, keep: Retention, now: int, layout: Layout, *, dry_run: bool) -> int:
     """Delete the summaries of runs of which no event is left; return their number."""
     week = _week(keep, datetime.fromtimestamp(now / 1e9, UTC).date())
     floor = max(0, (week - date(1970, 1, 1)).days * _DAY_SECONDS // _PERIOD_SECONDS)
     ((runs,),) = ask(handle, EXPIRED, floor=floor)
     if runs and not dry_run:
         for statement in DELETE_EXPIRED:
-            _command(handle, statement, floor=floor)
+            _command(handle, layout.deletion(statement), floor=floor)
     return int(runs)
 
 

@@ -179,7 +179,7 @@ LIMIT {limit:UInt32}
 """
 
 PARTS: Final = """
-SELECT table, sum(rows), sum(bytes_on_disk), count() FROM system.parts
+SELECT replaceRegexpOne(table, '_local$', ''), sum(rows), sum(bytes_on_disk), count() FROM {parts}
 WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table
 """
 

@@ -12,6 +12,7 @@ from stagelight.events import Event, Failure
 from stagelight_collector.history import cursors, queries
 from stagelight_collector.history.cursors import EventKey, RunKey
 from stagelight_collector.history.errors import HistoryError
+from stagelight_collector.history.layout import found_layout
 from stagelight_collector.history.records import (
     HistoryStatus,
     Page,
@@ -293,6 +294,6 @@ def status(handle: Handle, engine: str) -> HistoryStatus:
     oldest = {table: time for table, time, rows in ask(handle, queries.OLDEST) if rows}
     tables = [
         TableStatus(name=table, rows=rows, bytes=size, parts=parts, oldest=oldest.get(table))
-        for table, rows, size, parts in ask(handle, queries.PARTS)
+        for table, rows, size, parts in ask(handle, queries.PARTS.format(parts=found_layout(handle).parts))
     ]
     return HistoryStatus(engine=f"{engine} ({version})", tables=tables)

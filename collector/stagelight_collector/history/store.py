@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from stagelight_collector.history import pruning, reader, schema, statistics, whole
 from stagelight_collector.history.asking import Asker
-from stagelight_collector.history.engine import ChdbEngine
+from stagelight_collector.history.engine import ChdbEngine, ServerEngine
 from stagelight_collector.history.lane import Lane
 from stagelight_collector.history.raw import RawAnswer, RawAsker
 from stagelight_collector.history.writer import Writer
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from stagelight_plugins.hookspecs import Batch, QueryResult
 
 READERS: Final = 2
+ON_CLUSTERS: Final = {"distributed_product_mode": "global", "distributed_foreground_insert": "1"}
+"""Where rows are spread over shards: questions within questions are asked of all of them, and an insert is done when
+every shard has its rows. Where they are not, these say nothing."""
 
 
 class ClickHouseHistory:
@@ -52,7 +55,8 @@ class ClickHouseHistory:
         self._raw = RawAsker(engine) if isinstance(engine, ChdbEngine) else None
 
     def _connect(self, readonly: str) -> Handle:
-        return self._engine.connect(database=self._engine.database, settings={"readonly": readonly})
+        settings = {"readonly": readonly, **(ON_CLUSTERS if isinstance(self._engine, ServerEngine) else {})}
+        return self._engine.connect(database=self._engine.database, settings=settings)
 
     @classmethod
     async def open(cls, engine: Engine) -> Self:

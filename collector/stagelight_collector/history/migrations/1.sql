@@ -2,8 +2,7 @@
 -- run again: a start that was killed half-way is finished by the next one.
 --
 -- otel_*: names, columns and order are those of the OpenTelemetry Collector's ClickHouse exporter, so that dashboards
--- made for it work. Bloom filters rather than text indexes: 10,000 spans went in within 80 ms against 115 ms, and took
--- 9.3 MB per 120,000 against 14.1 MB; they also work on servers before 26.2.
+-- made for it work. `history/layout.py` puts them on a cluster, and text indexes in the place of Bloom filters.
 -- stagelight_*_states hold only joins of a semilattice (min, max, union), the same ones as rooms/state.py: rows may
 -- come in any order and any number of times.
 
