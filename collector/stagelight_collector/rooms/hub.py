@@ -146,7 +146,9 @@ class Hub:
 
     def _list(self, room: Room) -> None:
         # What history says of a run is better than a room that knows only its latest events.
-        if room.whole or room.run.id not in self.lobby:
+        # Where history is away, the lobby still goes with a room that it knows the run from.
+        if room.whole or room.listed or room.run.id not in self.lobby:
+            room.listed = True
             self._dirty.pop(room.run.id, None)
             self.lobby.tell(view.run_view(room.run))
 

@@ -33,6 +33,8 @@ class Room:
     """How many are about to use the room; while there are any it stays in memory."""
     watched: float = float("-inf")
     """When the last viewer left."""
+    listed: bool = False
+    """Whether what the lobby says of the run came from here."""
     _snapshot: bytes = b""
     _summary: dict[str, Any] | None = None
     _steps: dict[str, bytes] = field(default_factory=dict[str, bytes])

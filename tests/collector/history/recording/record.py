@@ -106,8 +106,9 @@ def record(name: str, folder: Path) -> list[dict[str, Any]]:
     """Run a program; return what it sent."""
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
-    for packages in (PACKAGES[name], OTLP):  # the library says which OpenTelemetry it takes
-        subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", "uv"], check=True)  # pip takes minutes to choose versions
+    install = [folder / "venv" / "bin" / "uv", "pip", "install", "-q", "--python", python]
+    subprocess.run([*install, *OTLP, *PACKAGES[name]], check=True)
     recorder = Recorder()
     threading.Thread(target=recorder.serve_forever, daemon=True).start()
     program, _, variant = name.partition("_")
