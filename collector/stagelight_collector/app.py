@@ -237,15 +237,16 @@ class Collector:
         hub = self._hub(history, lambda: journal.committed)
         attribution, counters = Attribution(), receivers.ReceiverCounters()
         self._receiver = receivers.Receiver(self._ingest, self._receiver_limits(), counters)
+        decoding = partial(decode, redact=self.settings.redact)
         archive = Archive(
             journal=journal,
             history=history,
             attribution=attribution,
-            decode=decode,
+            decode=decoding,
             aside=self.settings.data_dir / "refused",
         )
         self._keeper = Keeper(history, Retention(**self.settings.retention.model_dump()))
-        self.pipeline = Pipeline(journal, hub, attribution, archive)
+        self.pipeline = Pipeline(journal, hub, attribution, archive, decode=decoding)
         self.health = Health(
             journal=journal, hub=hub, pipeline=self.pipeline, archive=archive, receiver=counters, sinks=[]
         )

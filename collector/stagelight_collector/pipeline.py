@@ -36,24 +36,24 @@ LARGE_BYTES: Final = 64 << 10
 _log = logging.getLogger(__name__)
 
 
-def decode(entry: Entry, request: Request | None = None) -> Decoded:
+def decode(entry: Entry, request: Request | None = None, *, redact: bool = True) -> Decoded:
     """Decode a journal entry, from its parsed request where that is at hand."""
     if entry.signal is Signal.TRACES:
         traces = request if isinstance(request, ExportTraceServiceRequest) else ExportTraceServiceRequest()
         if request is None:
             traces.ParseFromString(entry.body)
-        return decode_traces(traces, entry.received, entry.body)
+        return decode_traces(traces, entry.received, entry.body, redact=redact)
     if entry.signal is Signal.METRICS:
         metrics = (
             request if isinstance(request, ExportMetricsServiceRequest) else ExportMetricsServiceRequest()
         )
         if request is None:
             metrics.ParseFromString(entry.body)
-        return decode_metrics(metrics)
+        return decode_metrics(metrics, entry.body, redact=redact)
     logs = request if isinstance(request, ExportLogsServiceRequest) else ExportLogsServiceRequest()
     if request is None:
         logs.ParseFromString(entry.body)
-    return decode_logs(logs, entry.received)
+    return decode_logs(logs, entry.received, entry.body, redact=redact)
 
 
 def _check(events: Sequence[Event]) -> None:
@@ -71,6 +71,7 @@ class Pipeline:
     archive: Archive
     sinks: Sequence[SinkRunner] = ()
     now: Callable[[], int] = time.time_ns
+    decode: Callable[[Entry, Request | None], Decoded] = decode
     undecodable: int = 0
     """Journal entries that could not be decoded; their bytes are set aside by the archive."""
     faults: int = 0
@@ -194,8 +195,8 @@ class Pipeline:
     async def _decode(self, entry: Entry, request: Request | None) -> Decoded | None:
         try:
             if len(entry.body) > LARGE_BYTES:
-                return await asyncio.to_thread(decode, entry, request)
-            return decode(entry, request)
+                return await asyncio.to_thread(self.decode, entry, request)
+            return self.decode(entry, request)
         except Exception:  # noqa: BLE001 - a batch that breaks the decoder is set aside, the next one goes on
             self.undecodable += 1
             _log.exception("journal entry %d cannot be decoded", entry.seq)

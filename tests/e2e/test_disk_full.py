@@ -7,11 +7,12 @@ import resource
 import time
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from .processes import CollectorProcess
 
 SPANS: Final = 50
@@ -49,7 +50,9 @@ class Sender:
     async def send(self) -> bool:
         """Send the next; return whether it was acknowledged."""
         headers = {"Content-Type": "application/x-protobuf"}
-        async with self._session.post(f"{self.collector.url}/v1/traces", data=request(self.number), headers=headers) as answer:
+        async with self._session.post(
+            f"{self.collector.url}/v1/traces", data=request(self.number), headers=headers
+        ) as answer:
             if answer.status == 200:
                 self.number += 1
                 return True
@@ -61,7 +64,7 @@ class Sender:
         """Send until the next answer is this one; return how long that took."""
         began = time.monotonic()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await self.send() is not acknowledged:
+            while await self.send() is not acknowledged:  # noqa: ASYNC110 - each look is a request
                 await asyncio.sleep(0.05)
         return time.monotonic() - began
 

@@ -16,6 +16,12 @@ from stagelight_collector.decode.aliases import may_be_workflow
 from stagelight_collector.decode.facts import log_events
 from stagelight_collector.decode.metrics import metric_tables
 from stagelight_collector.decode.reading import Reader
+from stagelight_collector.decode.redacting import (
+    may_hold_secret,
+    redact_logs,
+    redact_metrics,
+    redact_traces,
+)
 from stagelight_collector.decode.rows import LOG_COLUMNS, columns, log_row, resource_texts, trace_columns
 from stagelight_collector.decode.spans import Spans, engine_can_decode
 from stagelight_collector.decode.values import nanoseconds, plain
@@ -39,17 +45,20 @@ class Decoded:
     events: list[Event] = field(default_factory=list[Event])
 
 
-def decode_traces(request: ExportTraceServiceRequest, received: int, body: bytes | None = None) -> Decoded:
+def decode_traces(
+    request: ExportTraceServiceRequest, received: int, body: bytes | None = None, *, redact: bool = True
+) -> Decoded:
     """Decode spans. `received` is the time of receipt in Unix nanoseconds.
 
     With `body`, the bytes of the request, its rows are left to the engine where that can decode them. Spans of foreign
-    conventions are given our keys, in `request` too.
+    conventions are given our keys, and what looks like a secret is taken out, in `request` too.
     """
     reader = Reader(received)
+    changed = redact and (body is None or may_hold_secret(body)) and redact_traces(request)
     if body is None or may_be_workflow(body):
         reader.read(request)
-        if body is not None and reader.changed:
-            body = request.SerializeToString()
+    if body is not None and (changed or reader.changed):
+        body = request.SerializeToString()
     original = None if body is None else engine_can_decode(request, body)
     if original is None:
         traces: Table = trace_columns(request)
@@ -62,8 +71,12 @@ def _count(request: ExportTraceServiceRequest) -> int:
     return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
 
 
-def decode_logs(request: ExportLogsServiceRequest, received: int) -> Decoded:
-    """Decode log records. `received` is the time of receipt in Unix nanoseconds."""
+def decode_logs(
+    request: ExportLogsServiceRequest, received: int, body: bytes | None = None, *, redact: bool = True
+) -> Decoded:
+    """Decode log records. `received` is the time of receipt in Unix nanoseconds, `body` the bytes of the request."""
+    if redact and (body is None or may_hold_secret(body)):
+        redact_logs(request)
     rows: list[tuple[Any, ...]] = []
     events: list[Event] = []
     for resource_logs in request.resource_logs:
@@ -77,6 +90,10 @@ def decode_logs(request: ExportLogsServiceRequest, received: int) -> Decoded:
     return Decoded(logs=columns(LOG_COLUMNS, rows), events=events)
 
 
-def decode_metrics(request: ExportMetricsServiceRequest) -> Decoded:
-    """Decode data points."""
+def decode_metrics(
+    request: ExportMetricsServiceRequest, body: bytes | None = None, *, redact: bool = True
+) -> Decoded:
+    """Decode data points; `body` is the bytes of the request."""
+    if redact and (body is None or may_hold_secret(body)):
+        redact_metrics(request)
     return Decoded(metrics=metric_tables(request))

@@ -60,6 +60,10 @@ EXPECTED: Final[dict[str, list[Any]]] = {
         ("Billing", OK, [("fetch", "activity", OK, 1), ("charge", "activity", OK, 1)]),
         ("Broken", NO, []),
     ],
+    "traceloop": [
+        ("bad_joke", NO, []),
+        ("joke", OK, [("write_joke", "task", OK, 1), ("dictionary", "tool", OK, 1), ("rate_joke", "task", OK, 1)]),
+    ],
 }  # fmt: skip
 """For each recording its runs by name, and their steps in order of start: name, kind, status, attempts."""
 EXPECTED["dbos_semconv"] = EXPECTED["dbos"]

