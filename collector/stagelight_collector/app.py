@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiohttp import web
 
-from stagelight.conventions import EventType
-from stagelight.events import Event
 from stagelight_collector import receivers, security
-from stagelight_collector.api import problem
+from stagelight_collector.api import openapi, problem
 from stagelight_collector.api.history import HistoryApi
 from stagelight_collector.api.runs import RunsApi, pages_routes, record_view
 from stagelight_collector.api.sql import SqlApi
@@ -37,6 +35,7 @@ from stagelight_collector.hosting import PluginHost
 from stagelight_collector.journal import Journal, JournalFull, JournalUnavailable
 from stagelight_collector.page import Page
 from stagelight_collector.pipeline import Pipeline, decode
+from stagelight_collector.recollection import load_events
 from stagelight_collector.retention import Keeper
 from stagelight_collector.rooms.hub import Hub
 from stagelight_collector.rooms.limits import HubLimits
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from stagelight.events import Event
     from stagelight_collector.config import Settings
     from stagelight_collector.history import History
     from stagelight_collector.journal import Signal
@@ -65,14 +65,11 @@ LOOK_SECONDS: Final = 1.0
 """How often each viewer's connection is looked after."""
 IDLE_SECONDS: Final = 5.0
 """How often idle rooms are looked for."""
-MAX_EVENTS: Final = 200_000
-"""How many events of one run are read back from history."""
 
 SHUTDOWN_SECONDS: Final = 3.0
 """How long requests under way may take to finish at a stop."""
 SINK_SECONDS: Final = 3.0
 """How long each plugin's sink may take to finish at a stop."""
-PAGE_EVENTS: Final = 10_000
 REMEMBER_NS: Final = 24 * 3600 * 1_000_000_000
 """How far back traces are remembered after a restart."""
 TRACES: Final = 50_000
@@ -259,6 +256,7 @@ class Collector:
             ("history", RoutesPlugin(HistoryApi(hub, archive, self._keeper).routes)),
             ("statistics", RoutesPlugin(StatisticsApi(history).routes)),
             ("sql", RoutesPlugin(SqlApi(history).routes)),
+            ("openapi", RoutesPlugin(openapi.routes)),
             ("transfer", RoutesPlugin(TransferApi(self.pipeline).routes)),
             ("feed", RoutesPlugin(lambda: [*Feed(hub).routes(), *SocketFeed(hub).routes()])),
             ("health", RoutesPlugin(self.health.routes)),
@@ -375,23 +373,16 @@ def core_plugins() -> list[tuple[str, object]]:
     """Return the collector's own parts as plugins, for listing."""
     return [
         (name, RoutesPlugin(tuple))
-        for name in ("receiver", "api", "history", "statistics", "sql", "transfer", "feed", "health", "page")
+        for name in (
+            "receiver",
+            "api",
+            "history",
+            "statistics",
+            "sql",
+            "openapi",
+            "transfer",
+            "feed",
+            "health",
+            "page",
+        )
     ]
-
-
-async def load_events(history: History, run_id: str) -> list[Event]:
-    """Read the events of a run back from history."""
-    events: list[Event] = []
-    cursor: str | None = None
-    while len(events) < MAX_EVENTS:
-        page = await history.run_events(run_id, limit=PAGE_EVENTS, cursor=cursor)
-        events += page.items
-        cursor = page.cursor
-        if cursor is None:
-            return events
-    record = await history.run(run_id)
-    if record is not None and record.ended is not None:
-        # So long a run is cut off; at least it must not look as if it went on.
-        kind = EventType(f"run_{record.status}")
-        events.append(Event(type=kind, run_id=run_id, time=record.ended, error=record.error))
-    return events

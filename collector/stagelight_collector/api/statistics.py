@@ -59,6 +59,11 @@ def statistics_view(found: WorkflowStatistics) -> dict[str, Any]:
         ended = item["completed"] + item["failed"]
         item["error_rate"] = item["failed"] / ended if ended else None
         item["duration_ms"] = item.pop("durations")
+    data["baseline_ms"] = data.pop("baseline")
+    data["trend"] = [
+        {"start_ms": view.ms(part.start), "runs": part.runs, "failed": part.failed, "p50_ms": part.p50}
+        for part in found.trend
+    ]
     return data
 
 

@@ -51,8 +51,10 @@ def redact_traces(request: ExportTraceServiceRequest) -> bool:
                 changed |= _attributes(span.attributes)
                 changed |= _field(span, "name")
                 changed |= _field(span.status, "message")
-                for part in (*span.events, *span.links):
-                    changed |= _attributes(part.attributes)
+                for event in span.events:
+                    changed |= _attributes(event.attributes)
+                for link in span.links:
+                    changed |= _attributes(link.attributes)
     return changed
 
 

@@ -28,6 +28,7 @@ from stagelight_collector.history.records import (
     RunFilter,
     RunRecord,
     TableStatus,
+    TrendPart,
     WorkflowRecord,
     WorkflowStatistics,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "RunRecord",
     "RunTooLarge",
     "TableStatus",
+    "TrendPart",
     "WorkflowRecord",
     "WorkflowStatistics",
     "open_history",

@@ -111,6 +111,17 @@ class StepStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrendPart:
+    """The runs that started in one part of the time that is looked at; all parts are of one length."""
+
+    start: int
+    runs: int
+    failed: int
+    p50: float | None
+    """Milliseconds, of what completed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowStatistics:
     """How the runs of a workflow went."""
 
@@ -120,6 +131,10 @@ class WorkflowStatistics:
     failed: int
     running: int
     durations: Durations | None
+    baseline: float | None
+    """How long it usually takes, in milliseconds: the median of the latest runs that completed, a hundred at most."""
+    trend: Sequence[TrendPart]
+    """From the first start to the latest, in 24 parts at most."""
     steps: Sequence[StepStatistics]
     """By when they first started."""
 

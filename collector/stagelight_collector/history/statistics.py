@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_collector.history.queries import IN_PERIODS, joined
 from stagelight_collector.history.reader import ask, latest
-from stagelight_collector.history.records import Durations, ErrorGroup, StepStatistics, WorkflowStatistics
+from stagelight_collector.history.records import (
+    Durations,
+    ErrorGroup,
+    StepStatistics,
+    TrendPart,
+    WorkflowStatistics,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from stagelight_collector.history.engine import Handle
 
@@ -20,9 +26,29 @@ _COUNTS: Final = """
     quantilesExactIf(0.5, 0.95, 0.99)(assumeNotNull(DurationMs), Status = 'completed' AND isNotNull(DurationMs))
 """
 
+_OF_WORKFLOW: Final = joined("FROM stagelight_runs WHERE Workflow = {workflow:String} AND", IN_PERIODS)
+
 WORKFLOW: Final = joined(
-    "SELECT", _COUNTS, "FROM stagelight_runs WHERE Workflow = {workflow:String} AND", IN_PERIODS
+    "SELECT",
+    _COUNTS,
+    ", toUnixTimestamp64Nano(min(Started)), toUnixTimestamp64Nano(max(Started))",
+    _OF_WORKFLOW,
 )
+
+BASELINE: Final = joined(
+    "SELECT count(), quantileExact(0.5)(assumeNotNull(DurationMs)) FROM (SELECT DurationMs",
+    _OF_WORKFLOW,
+    "AND Status = 'completed' AND isNotNull(DurationMs) ORDER BY Started DESC LIMIT 100)",
+)
+
+TREND: Final = joined(
+    "SELECT intDiv(toUnixTimestamp64Nano(Started) - {first:Int64}, {width:Int64}) AS Part, count(), countIf(Status = 'failed'),",
+    "countIf(Status = 'completed' AND isNotNull(DurationMs)),",
+    "quantileExactIf(0.5)(assumeNotNull(DurationMs), Status = 'completed' AND isNotNull(DurationMs))",
+    _OF_WORKFLOW,
+    "GROUP BY Part ORDER BY Part",
+)
+PARTS: Final = 24
 
 STEPS: Final = joined(
     "SELECT StepName, any(StepKind),",
@@ -50,7 +76,7 @@ WHERE Status = 'failed' AND ({workflow:String} = '' OR Workflow = {workflow:Stri
 def workflow(handle: Handle, name: str, since: int) -> WorkflowStatistics | None:
     """Return how a workflow's runs and their steps went; None where it has no runs."""
     of_it = latest(handle, since, name)
-    ((runs, completed, failed, running, timed, quantiles),) = ask(handle, WORKFLOW, **of_it)
+    ((runs, completed, failed, running, timed, quantiles, first, last),) = ask(handle, WORKFLOW, **of_it)
     if not runs:
         return None
     return WorkflowStatistics(
@@ -60,8 +86,26 @@ def workflow(handle: Handle, name: str, since: int) -> WorkflowStatistics | None
         failed=failed,
         running=running,
         durations=Durations(*quantiles) if timed else None,
+        baseline=_baseline(handle, of_it),
+        trend=_trend(handle, of_it, first, last),
         steps=[_step(row) for row in ask(handle, STEPS, **of_it)],
     )
+
+
+def _baseline(handle: Handle, of_it: Mapping[str, Any]) -> float | None:
+    ((completed, median),) = ask(handle, BASELINE, **of_it)
+    return float(median) if completed else None
+
+
+def _trend(handle: Handle, of_it: Mapping[str, Any], first: int, last: int) -> list[TrendPart]:
+    width = (last - first) // PARTS + 1
+    found = {part: row for part, *row in ask(handle, TREND, **of_it, first=first, width=width)}
+    parts: list[TrendPart] = []
+    for part in range((last - first) // width + 1):
+        runs, failed, timed, median = found.get(part, (0, 0, 0, 0.0))
+        start = first + part * width
+        parts.append(TrendPart(start=start, runs=runs, failed=failed, p50=float(median) if timed else None))
+    return parts
 
 
 def errors(handle: Handle, workflow: str, since: int, limit: int) -> list[ErrorGroup]:

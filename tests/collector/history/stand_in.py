@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped] # it has no stubs
 from aiohttp import web
 
 from stagelight_collector.history.engine import ChdbEngine
@@ -89,9 +90,11 @@ class StandIn:
             inserting = True
             sql, _, body = sql.partition(_FORMAT)
             body = body.removeprefix(b"\n")
-        work = (self._run, sql.decode(), request.query, request.query.get("default_format", "TSV"), body)
+        work = partial(
+            self._run, sql.decode(), request.query, request.query.get("default_format", "TSV"), body
+        )
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._thread, *work)
+            answer = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except Exception as error:  # noqa: BLE001 - whatever the engine says
             return web.Response(status=500, text=str(error), headers={"X-ClickHouse-Exception-Code": "1"})
         if inserting:

@@ -81,11 +81,11 @@ def migrated(engine_path: Path, database: str, lives: Sequence[int]) -> list[tup
 def test_a_start_killed_at_any_statement_is_finished_by_the_next(engine_path: Path) -> None:
     whole = migrated(engine_path, "whole", [])
     first, *later = [len(migration()) + 2 for migration in schema.MIGRATIONS]
-    lives = [*range(first), *(count for statements in later for count in range(1, statements))]
+    lives = [*range(first), *(count for whole_one in later for count in range(1, whole_one))]
     assert migrated(engine_path, "staggering", lives) == whole
     statements = first + sum(later) - len(later)
-    for lives in (1, statements // 2, statements - 1):
-        assert migrated(engine_path, f"killed_{lives}", [lives]) == whole
+    for count in (1, statements // 2, statements - 1):
+        assert migrated(engine_path, f"killed_{count}", [count]) == whole
 
 
 async def test_an_existing_directory_opens_again_with_what_is_in_it(dsn: str, engine_path: Path) -> None:

@@ -109,7 +109,7 @@ def record(name: str, folder: Path) -> list[dict[str, Any]]:
     subprocess.run(
         [python, "-m", "pip", "install", "-q", "uv"], check=True
     )  # pip takes minutes to choose versions
-    install = [folder / "venv" / "bin" / "uv", "pip", "install", "-q", "--python", python]
+    install = [str(folder / "venv" / "bin" / "uv"), "pip", "install", "-q", "--python", str(python)]
     subprocess.run([*install, *OTLP, *PACKAGES[name]], check=True)
     recorder = Recorder()
     threading.Thread(target=recorder.serve_forever, daemon=True).start()
