@@ -76,6 +76,11 @@ SELECT
     (Never, '') AS ChildRunId, Start AS Began, toUInt32(1) AS Attempt,
     (toUInt32(1), Finish, Status, ErrorType, ErrorMessage) AS Ending, toInt64(-1) AS Slept, toInt64(-1) AS Woke
 """,
+    "stagelight_run_endings": """
+SELECT
+    toUInt32(intDiv(Start, 10000000000)) AS Period, Id AS RunId, Flow AS Workflow, Status, ErrorType, ErrorMessage,
+    toInt64(Finish - Start) AS Lasted
+""",
     "stagelight_run_periods": """
 SELECT toUInt32(intDiv(arrayJoin([Start, Finish]), 10000000000)) AS Period, Id AS RunId, Flow AS Workflow
 """,

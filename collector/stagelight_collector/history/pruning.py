@@ -39,7 +39,12 @@ EXPIRED: Final = f"SELECT count() FROM ({_EXPIRED})"  # noqa: S608 - of constant
 # The periods last: they say which runs there are, so a prune that was cut off is finished by the next one.
 DELETE_EXPIRED: Final = tuple(
     f"DELETE FROM {table} WHERE RunId IN ({_EXPIRED})"  # noqa: S608 - of constants
-    for table in ("stagelight_step_states", "stagelight_run_states", "stagelight_run_periods")
+    for table in (
+        "stagelight_step_states",
+        "stagelight_run_states",
+        "stagelight_run_endings",
+        "stagelight_run_periods",
+    )
 )
 
 SHARED_TRACES: Final = """
@@ -53,6 +58,7 @@ DELETE_RUN: Final = (
     "DELETE FROM otel_traces_trace_id_ts WHERE TraceId IN {traces:Array(String)}",
     "DELETE FROM stagelight_events WHERE RunId = {run_id:String}",
     "DELETE FROM stagelight_step_states WHERE RunId = {run_id:String}",
+    "DELETE FROM stagelight_run_endings WHERE RunId = {run_id:String}",
     "DELETE FROM stagelight_run_periods WHERE RunId = {run_id:String}",
     "DELETE FROM stagelight_run_states WHERE RunId = {run_id:String}",
 )

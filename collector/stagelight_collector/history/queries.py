@@ -49,10 +49,62 @@ SELECT min(Period), count() FROM
 )
 """
 
+_ENDED: Final = """
+            ({status:String} = '' OR Status = {status:String})
+            AND ({error:String} = '' OR positionCaseInsensitiveUTF8(concat(ErrorType, ': ', ErrorMessage), {error:String}) > 0)
+            AND ({least:Int64} < 0 OR Lasted < 0 OR Lasted >= {least:Int64} - 1000000000)
+            AND ({most:Int64} < 0 OR Lasted < 0 OR Lasted <= {most:Int64})
+            AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
+"""
+"""What the ending of a run that passes the filter passes, too."""
+
+IN_ENDINGS: Final = joined(
+    """
+    RunId IN
+    (
+        SELECT RunId FROM stagelight_run_endings
+        WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND
+""",
+    _ENDED,
+    ")",
+)
+IN_LATER_ENDINGS: Final = joined(
+    """
+    RunId IN
+    (
+        SELECT RunId FROM stagelight_run_endings
+        WHERE Period >= {floor:UInt32} AND
+""",
+    _ENDED,
+    """
+            AND (Period <= {ceiling:UInt32} OR RunId IN
+            (
+                SELECT RunId FROM stagelight_run_periods WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32}
+            ))
+    )
+""",
+)
+"""The same where runs of the window may have endings after it: they were heard of in the window, too."""
+
+ENDINGS_FLOOR: Final = joined(
+    """
+SELECT min(Period), count() FROM
+(
+    SELECT Period FROM stagelight_run_endings
+    WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND
+""",
+    _ENDED,
+    """
+    ORDER BY Period DESC
+    LIMIT {portion:UInt32}
+)
+""",
+)
+
 RUNS: Final = joined(
     _RUNS,
     "WHERE",
-    IN_PERIODS,
+    "{candidates}",
     """
 AND (StartedNs, RunId) < ({before:Int64}, {before_id:String}) AND StartedNs >= {since:Int64}
     AND ({workflow:String} = '' OR Workflow = {workflow:String})
@@ -86,13 +138,13 @@ HAS_ATTRIBUTE: Final = """
 """A run's own span starts when the run starts, so only spans of that time are looked at."""
 
 
-def runs(attributes: int) -> str:
-    """Return the list of runs that have so many attributes, `key_0` and `value_0` and so on."""
+def runs(attributes: int, candidates: str = IN_PERIODS) -> str:
+    """Return the list of runs among candidates that have so many attributes, `key_0` and `value_0` and so on."""
     having = [
         HAS_ATTRIBUTE.replace("{key:", f"{{key_{number}:").replace("{value:", f"{{value_{number}:")
         for number in range(attributes)
     ]
-    return joined(RUNS, *having, NEWEST_FIRST)
+    return joined(RUNS.replace("{candidates}", candidates), *having, NEWEST_FIRST)
 
 
 RUN: Final = joined(

@@ -79,11 +79,10 @@ def list_runs(handle: Handle, wanted: RunFilter, cursor: str | None, limit: int)
     if wanted.until is not None:
         before = min(before, RunKey(max(wanted.until, 0), ""))
     found: list[RunRecord] = []
-    portion = max(PORTION, 3 * limit)
-    walk = _Walk(handle, wanted.workflow, since=since, before=before.started, portion=portion)
+    walk = _walk(handle, wanted, since=since, before=before.started, portion=max(PORTION, 3 * limit))
     for floor, ceiling in walk:
         span = {"floor": floor, "ceiling": ceiling, "since": max(since, floor * queries.PERIOD_NS)}
-        found += _runs(handle, wanted, before, span, limit + 1 - len(found))
+        found += _runs(handle, wanted, before, span, limit + 1 - len(found), walk.candidates)
         if len(found) > limit:
             last = found[limit - 1]
             return Page(
@@ -94,25 +93,37 @@ def list_runs(handle: Handle, wanted: RunFilter, cursor: str | None, limit: int)
 
 
 def _runs(
-    handle: Handle, wanted: RunFilter, before: RunKey, span: Mapping[str, int], limit: int
+    handle: Handle,
+    wanted: RunFilter,
+    before: RunKey,
+    span: Mapping[str, int],
+    limit: int,
+    candidates: str,
 ) -> Iterator[RunRecord]:
     rows = ask(
         handle,
-        queries.runs(len(wanted.attributes)),
+        queries.runs(len(wanted.attributes), candidates),
         **span,
         **_attributes(wanted, span["since"], before.started),
+        **_ended(wanted),
         before=before.started,
         before_id=before.id,
-        workflow=wanted.workflow,
         service=wanted.service,
-        status=wanted.status.value if wanted.status else "",
         q=wanted.q,
-        error=wanted.error,
-        least=-1 if wanted.min_duration is None else wanted.min_duration,
-        most=-1 if wanted.max_duration is None else wanted.max_duration,
         limit=limit,
     )
     return map(_run_record, rows)
+
+
+def _ended(wanted: RunFilter) -> dict[str, Any]:
+    """Return the parameters of what an ending tells."""
+    return {
+        "workflow": wanted.workflow,
+        "status": wanted.status.value if wanted.status else "",
+        "error": wanted.error,
+        "least": -1 if wanted.min_duration is None else wanted.min_duration,
+        "most": -1 if wanted.max_duration is None else wanted.max_duration,
+    }
 
 
 def _attributes(wanted: RunFilter, since: int, before: int) -> dict[str, Any]:
@@ -143,6 +154,11 @@ class _Walk:
         self.exhausted = False
         """There is nothing further back."""
 
+    @property
+    def candidates(self) -> str:
+        """The condition that a run is one of the portion."""
+        return queries.IN_PERIODS
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
         while self._budget > 0 and self._ceiling >= self._bottom:
             floor, seen = self._floor(min(self._portion, self._budget))
@@ -165,6 +181,49 @@ class _Walk:
             portion=portion,
         )
         return int(floor), int(seen)
+
+
+class _EndingsWalk(_Walk):
+    """Walks back through the endings of runs that pass a filter: few, as a rule, of all the runs there are."""
+
+    def __init__(self, handle: Handle, wanted: RunFilter, *, since: int, before: int, portion: int) -> None:
+        super().__init__(handle, wanted.workflow, since=since, before=before, portion=portion)
+        self._ended = _ended(wanted)
+        self._newest = self._ceiling
+
+    @property
+    def candidates(self) -> str:
+        first = self._ceiling == self._newest and self._newest >= _LAST // queries.PERIOD_NS
+        return queries.IN_ENDINGS if first else queries.IN_LATER_ENDINGS
+
+    def _floor(self, portion: int) -> tuple[int, int]:
+        ((floor, seen),) = ask(
+            self._handle,
+            queries.ENDINGS_FLOOR,
+            floor=self._bottom,
+            ceiling=self._ceiling,
+            portion=portion,
+            **self._ended,
+        )
+        if self.candidates == queries.IN_ENDINGS:
+            return int(floor), int(seen)
+        # Who was heard of in the window is looked up, so it must be bounded, too.
+        lowest, heard = super()._floor(BUDGET)
+        if heard < BUDGET or lowest <= floor:
+            return (int(floor), int(seen)) if seen >= portion or heard < BUDGET else (lowest, portion)
+        return lowest, portion
+
+
+def _walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, portion: int) -> _Walk:
+    ended = (
+        wanted.status in _ENDS or wanted.error or (wanted.min_duration, wanted.max_duration) != (None, None)
+    )
+    if ended:
+        return _EndingsWalk(handle, wanted, since=since, before=before, portion=portion)
+    return _Walk(handle, wanted.workflow, since=since, before=before, portion=portion)
+
+
+_ENDS: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED})
 
 
 def latest(handle: Handle, since: int, workflow: str = "") -> dict[str, Any]:

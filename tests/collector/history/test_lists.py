@@ -179,9 +179,12 @@ async def test_a_filter_that_matches_little_searches_in_bounded_portions(
     monkeypatch.setattr(reader, "BUDGET", 50)
     await put(*[started(f"r{n:03}", n * 10) for n in range(100)], ended("r001", 11, EventType.RUN_FAILED))
 
-    first = await history.list_runs(RunFilter(status=RunStatus.FAILED), None, 5)
+    first = await history.list_runs(RunFilter(q="r001"), None, 5)
 
     assert (list(first.items), first.cursor is None) == ([], False)
+    assert [
+        run.id for run in (await history.list_runs(RunFilter(status=RunStatus.FAILED), None, 5)).items
+    ] == ["r001"]
     assert await listed(history, limit=5, status=RunStatus.FAILED) == ["r001"]
     sevens = [f"r{n:03}" for n in reversed(range(100)) if "7" in str(n)]
     assert await listed(history, limit=5, q="7") == sevens

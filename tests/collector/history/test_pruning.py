@@ -22,7 +22,7 @@ NOW = 1_764_072_000 * SECOND
 """2025-11-25 12:00 UTC, a Tuesday."""
 TABLES = (
     "otel_traces", "otel_traces_trace_id_ts", "otel_logs", "stagelight_events", "stagelight_run_states",
-    "stagelight_step_states", "stagelight_run_periods",
+    "stagelight_step_states", "stagelight_run_endings", "stagelight_run_periods",
 )  # fmt: skip
 
 
