@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are a package of their own
 from openapi_spec_validator import validate
@@ -20,7 +21,6 @@ from stagelight_collector.config import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
 DOCUMENT: Final = openapi.document()
 NOW: Final = time.time_ns()
@@ -34,6 +34,8 @@ EVENTS: Final = (
     Event(type=EventType.STEP_FAILED, time=NOW + 4, error=Failure(type="E", message="m"), **STEP),
     Event(type=EventType.RUN_FAILED, time=NOW + 5, error=Failure(type="E", message="m"), **RUN),
     Event(type=EventType.RUN_STARTED, time=NOW + 6, run_id="open", workflow="etl"),
+    Event(type=EventType.RUN_STARTED, time=NOW + 6, run_id="gone", workflow="other"),
+    Event(type=EventType.RUN_COMPLETED, time=NOW + 6, run_id="gone", workflow="other"),
     Event(type=EventType.RUN_STARTED, time=NOW + 7, run_id="done", workflow="etl"),
     Event(type=EventType.RUN_COMPLETED, time=NOW + 9_000_000, run_id="done", workflow="etl"),
 )
@@ -53,15 +55,18 @@ ANSWERS: Final = {
 """Every GET that answers with JSON, and an example of it."""
 
 
-@pytest.fixture
-async def collector(tmp_path: Path) -> AsyncIterator[Collector]:
-    settings = Settings.model_validate({"data_dir": tmp_path, "port": 0})
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def collector(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Collector]:
+    settings = Settings.model_validate({"data_dir": tmp_path_factory.mktemp("openapi"), "port": 0})
     async with Collector(settings) as running:
         await running.publish(EVENTS)
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as client:
         yield client
@@ -81,7 +86,7 @@ def schema_of(path: str, method: str = "get", status: str = "200") -> str:
     return str(content["application/json"]["schema"]["$ref"]).rpartition("/")[2]
 
 
-def test_it_is_an_openapi_document() -> None:
+async def test_it_is_an_openapi_document() -> None:
     validate(DOCUMENT)
     json.dumps(DOCUMENT)
     named = set(json.dumps(DOCUMENT["paths"]).split("#/components/schemas/"))
@@ -152,7 +157,7 @@ async def test_what_is_sent_and_done_is_answered_as_promised(
 
     await call("post", "/api/v1/sql", "/api/v1/sql", json={"sql": "SELECT 1 AS a"})
     await call("post", "/api/v1/history/prune?dry_run=1", "/api/v1/history/prune")
-    async with session.get(f"{collector.url}/api/v1/runs/r/export") as answer:
+    async with session.get(f"{collector.url}/api/v1/runs/gone/export") as answer:
         assert (
             answer.content_type
             in DOCUMENT["paths"]["/api/v1/runs/{id}/export"]["get"]["responses"]["200"]["content"]
@@ -160,7 +165,7 @@ async def test_what_is_sent_and_done_is_answered_as_promised(
         data = await answer.read()
     headers = {"Content-Type": "application/x-ndjson"}
     await call("post", "/api/v1/runs/import", "/api/v1/runs/import", data=data, headers=headers)
-    await call("delete", "/api/v1/runs/r", "/api/v1/runs/{id}")
+    await call("delete", "/api/v1/runs/gone", "/api/v1/runs/{id}")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -42,8 +43,8 @@ class StandIn:
 
     @property
     def dsn(self) -> str:
-        """Where it is; the client waits no longer than a second for it."""
-        options = {"send_receive_timeout": 1, "connect_timeout": 1, "autogenerate_session_id": "false"}
+        """Where it is; the client waits no longer than three seconds for it."""
+        options = {"send_receive_timeout": 3, "connect_timeout": 1, "autogenerate_session_id": "false"}
         return f"clickhouse://127.0.0.1:{self.port}/{self._engine.database}?{urlencode(options)}"
 
     async def up(self) -> None:
@@ -96,7 +97,9 @@ class StandIn:
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except Exception as error:  # noqa: BLE001 - whatever the engine says
-            return web.Response(status=500, text=str(error), headers={"X-ClickHouse-Exception-Code": "1"})
+            code = re.search(r"Code: (\d+)", str(error))
+            headers = {"X-ClickHouse-Exception-Code": code[1] if code else "1"}
+            return web.Response(status=500, text=str(error), headers=headers)
         if inserting:
             self.inserts += 1
             if self.fails_after_commit:

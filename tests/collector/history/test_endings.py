@@ -76,7 +76,7 @@ async def many(history: History) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    inserts = [insert for number in range(150) for insert in life(chance, number)]
+    inserts = [insert for number in range(100) for insert in life(chance, number)]
     first, second = (
         [events for n, events in enumerate(inserts) if n % 2],
         [events for n, events in enumerate(inserts) if not n % 2],
@@ -112,7 +112,7 @@ async def test_the_endings_list_what_all_runs_list(history: History, monkeypatch
         plain.setattr(reader, "_EndingsWalk", _plainly)
         expected = [await walked(history, one, 1000) for one in wanted]
     assert all(expected), "a filter that finds nothing shows nothing"
-    for portion, budget, limit in ((64, 100_000, 1000), (4, 100_000, 7), (2, 30, 3)):
+    for portion, budget, limit in ((64, 100_000, 1000), (4, 100_000, 11), (2, 40, 9)):
         monkeypatch.setattr(reader, "PORTION", portion)
         monkeypatch.setattr(reader, "BUDGET", budget)
         for one, runs in zip(wanted, expected, strict=True):

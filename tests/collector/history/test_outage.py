@@ -101,7 +101,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 async def sender(server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sender]:
-    monkeypatch.setattr(archive, "BACK_OFF_SECONDS", (0.02,))
+    monkeypatch.setattr(archive, "BACK_OFF_SECONDS", (0.25,))  # each retry is a part: merges must keep up
     monkeypatch.setattr(archive, "LINGER_SECONDS", 0.01)
     settings = Settings.model_validate({"data_dir": tmp_path, "port": 0, "history": server.dsn})
     async with Collector(settings) as collector, aiohttp.ClientSession() as session:
