@@ -103,9 +103,7 @@ class Settings(BaseModel):
         default_factory=list,
         description="Other origins, such as `http://127.0.0.1:8000`, whose pages may send requests.",
     )
-    redact: bool = Field(
-        default=True, description="Whether what looks like a secret is cut out of what is received."
-    )
+    redact: bool = Field(default=True, description="Whether what looks like a secret is cut out on arrival.")
     limits: Bounds = Field(default_factory=Bounds)
     retention: Keep = Field(default_factory=Keep)
     plugins: dict[str, Any] = Field(

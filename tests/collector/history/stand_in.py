@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-import lz4.frame  # type: ignore[import-untyped] # it has no stubs
 from aiohttp import web
 
 from stagelight_collector.history.engine import ChdbEngine
@@ -72,9 +72,8 @@ class StandIn:
 
     async def ask(self, sql: str) -> str:
         """Ask the engine behind it."""
-        answer = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._run, sql, {}, "TSV", b""
-        )
+        work = partial(self._run, sql, dict[str, str](), "TSV", b"")
+        answer = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         return answer.decode().strip()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -84,7 +83,7 @@ class StandIn:
             return web.Response(status=503)
         body = await request.read()
         if request.headers.get("Content-Encoding") == "lz4":
-            body = lz4.frame.decompress(body)
+            body = bytes(importlib.import_module("lz4.frame").decompress(body))
         sql, inserting = request.query.get("query", "").encode() + body, False
         body = b""
         if sql.lstrip().upper().startswith(b"INSERT") and _FORMAT in sql:

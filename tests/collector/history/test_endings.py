@@ -101,14 +101,14 @@ async def walked(history: History, wanted: RunFilter, limit: int) -> list[str]:
 
 def _plainly(handle: Any, wanted: RunFilter, **given: int) -> object:
     """Walk through all runs, whatever is wanted."""
-    return reader._Walk(handle, wanted.workflow, **given)  # noqa: SLF001 - what the endings are measured by
+    return reader._Walk(handle, wanted.workflow, **given)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the other way
 
 
 @pytest.mark.usefixtures("many")
 async def test_the_endings_list_what_all_runs_list(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [RunFilter(**fields) for fields in FILTERS]
     with monkeypatch.context() as plain:
-        plain.setattr(reader, "_ENDS", frozenset())
+        plain.setattr(reader, "_ENDS", frozenset[RunStatus]())
         plain.setattr(reader, "_EndingsWalk", _plainly)
         expected = [await walked(history, one, 1000) for one in wanted]
     assert all(expected), "a filter that finds nothing shows nothing"

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 from base64 import b64decode
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import aiohttp
 import pytest
@@ -71,15 +71,19 @@ def measured(service: str) -> MetricsData:
     return found
 
 
+def is_list(found: object) -> TypeGuard[list[Any]]:
+    return isinstance(found, list)
+
+
 def as_json(data: MetricsData) -> bytes:
     """Return OTLP's JSON, whose ids are hexadecimal."""
 
     def rewritten(found: Any) -> Any:
-        if isinstance(found, list):
+        if is_list(found):
             return [rewritten(item) for item in found]
         if not isinstance(found, dict):
             return found
-        items: dict[str, Any] = found
+        items = cast("dict[str, Any]", found)
         return {
             key: b64decode(value).hex() if key in {"traceId", "spanId"} else rewritten(value)
             for key, value in items.items()

@@ -23,7 +23,7 @@ import venv
 from base64 import b64decode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard, cast
 
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -56,15 +56,14 @@ class Recorder(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Recorder
-
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         if self.path.endswith("/v1/traces"):
             request = ExportTraceServiceRequest.FromString(body)
-            self.server.requests.append(_written(MessageToDict(request, use_integers_for_enums=True)))
+            recorder: Any = self.server
+            recorder.requests.append(_written(MessageToDict(request, use_integers_for_enums=True)))
         self.send_response(200)
         self.send_header("Content-Type", "application/x-protobuf")
         self.send_header("Content-Length", "0")
@@ -74,15 +73,20 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def _is_list(found: object) -> TypeGuard[list[Any]]:
+    return isinstance(found, list)
+
+
 def _written(found: Any) -> Any:
     """Return OTLP's JSON: ids in hexadecimal."""
-    if isinstance(found, list):
+    if _is_list(found):
         return [_written(one) for one in found]
     if isinstance(found, str):
         return found if len(found) <= _LONG else f"{found[:_LONG]}…"
     if not isinstance(found, dict):
         return found
-    return {key: b64decode(value).hex() if key in _IDS else _written(value) for key, value in found.items()}
+    items = cast("dict[str, Any]", found).items()
+    return {key: b64decode(value).hex() if key in _IDS else _written(value) for key, value in items}
 
 
 def main() -> None:
