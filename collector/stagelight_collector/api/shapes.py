@@ -84,7 +84,7 @@ SCHEMAS: Final[Mapping[str, _Shape]] = {
         scope=_TEXT, events=_some(_object(time={"type": "integer"}, name=_TEXT, attributes=_FREE)),
         links=_some(_object(trace_id=_TEXT, span_id=_TEXT)),
     ),
-    "Spans": {**_object(spans=_some(_ref("Span"))), "description": "Times in Unix nanoseconds."},
+    "Spans": {**_object(spans=_some(_ref("Span")), truncated=_FLAG), "description": "Times in Unix nanoseconds."},
     "Workflows": _object(
         workflows=_some(_object(name=_TEXT, runs=_COUNT, running=_COUNT, failed=_COUNT, last_started_ms=_TIME))
     ),
