@@ -45,9 +45,12 @@ class Alerting:
     @hookimpl
     def register_routes(self, collector: Collector) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
-        from stagelight_plugins.alerting.routes import Routes  # noqa: PLC0415 - only a collector needs it
+        from stagelight_plugins.alerting.confirmation import Confirmation  # noqa: PLC0415 - only a collector needs it
+        from stagelight_plugins.alerting.routes import Routes  # noqa: PLC0415 - as above
+        from stagelight_plugins.alerting.rule_routes import RuleRoutes  # noqa: PLC0415 - as above
 
-        return Routes(self._of(collector)).routes()
+        service = self._of(collector)
+        return [each for part in (Routes, RuleRoutes, Confirmation) for each in part(service).routes()]
 
     @hookimpl
     async def startup(self, collector: Collector) -> None:

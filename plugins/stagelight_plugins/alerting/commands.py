@@ -162,6 +162,22 @@ def ack(fingerprint: str, url: str, as_json: bool) -> None:
     click.echo(json.dumps(found) if as_json else f"{fingerprint} is acknowledged.")
 
 
+@alerts.command(epilog="Example: stagelight alerts rules --json | jq '.rules[].name'")
+@url_option
+@json_option
+def rules(url: str, as_json: bool) -> None:
+    """List the rules, and where each comes from."""
+    found = Api(url).ask("GET", "rules")
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    rows = [
+        (each["name"], "yes" if each["holds"] else "no", each["source"], _plain(each["problem"] or each.get("meaning", "")))
+        for each in found["rules"]
+    ]  # fmt: skip
+    _table(("Rule", "Holds", "From", "When"), rows, "There are no rules.")
+
+
 @alerts.command(epilog="Example: stagelight alerts history --json | jq '.changes[0]'")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @url_option
