@@ -208,3 +208,65 @@ async def test_a_failure_is_told_resolved_and_silenced_from_the_page(
     await failed.filter(has_text="Will be tried again").get_by_role("button", name="Try now").click()
     await expect(failed).to_have_count(0)
     await context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(240)
+async def test_a_rule_is_written_in_the_page_by_keyboard_and_survives_a_kill(
+    browser: Browser, collector: CollectorProcess, receiver: Receiver
+) -> None:
+    expect.set_options(timeout=30_000)
+    fixed = "[alerting.rules.nightly]\nwhen = 'missed'\nevery = '1d'\nmatch = { workflow = 'nightly' }\n"
+    await configure(collector, f"[alerting]\nwebhook = '{receiver.url}/hook'\noff = ['run-failed']\n{fixed}")
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(f"{collector.url}/#/alerts")
+    rules = page.get_by_role("region", name="Rules")
+    nightly = rules.get_by_role("listitem").filter(has_text="nightly")
+    await expect(nightly).to_contain_text("from stagelight.toml, and changed there")
+    await expect(nightly.get_by_role("button")).to_have_count(0)
+
+    await rules.get_by_role("button", name="Add a rule…").focus()
+    await page.keyboard.press("Enter")
+    form = rules.get_by_role("form", name="New rule")
+    await expect(form.get_by_label("Name")).to_be_focused()
+    await page.keyboard.type("audit fails")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("A run fails")
+    await form.get_by_label("Workflow").focus()
+    await page.keyboard.type("text*")
+    await form.get_by_label("For at least").fill("soon")
+    await page.keyboard.press("Enter")
+    await expect(form.get_by_label("Name")).to_have_accessible_description(
+        "write 1 to 80 letters, digits, '-', '_' and '.', such as billing-late"
+    )
+    await expect(form.get_by_label("Name")).to_be_focused()
+    await expect(form.get_by_label("For at least")).to_have_accessible_description(
+        "this is no span of time; write for example '30s', '5m', '1h30m' or '1d'"
+    )
+    await form.get_by_label("Name").fill("audit-fails")
+    await form.get_by_label("For at least").fill("")
+    await page.keyboard.press("Enter")
+    audit = rules.get_by_role("listitem").filter(has_text="audit-fails")
+    await expect(audit).to_contain_text("when a run fails, where workflow is text*")
+    await expect(rules.get_by_role("button", name="Add a rule…")).to_be_focused()
+
+    await collector.kill()
+    await collector.start()
+    await run(collector, AUDIT)
+    (heard,) = await receiver.until(1, 60)
+    assert heard.json["alerts"][0]["labels"]["alertname"] == "audit-fails"
+
+    await audit.get_by_role("button", name="Edit audit-fails").click()
+    form = audit.get_by_role("form", name="Rule audit-fails")
+    await expect(form.get_by_label("Workflow")).to_have_value("text*")
+    await form.get_by_label("Severity").select_option("critical")
+    await form.get_by_role("button", name="Save").click()
+    await expect(audit).to_contain_text("critical")
+    await audit.get_by_role("button", name="Switch off audit-fails").click()
+    await expect(audit).to_contain_text("Switched off")
+    await expect(page.get_by_role("region", name="Firing")).to_contain_text("Nothing fires.")
+    await audit.get_by_role("button", name="Delete audit-fails").click()
+    await audit.get_by_role("button", name="Really delete").click()
+    await expect(audit).to_have_count(0)
+    await context.close()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from stagelight_plugins.alerting.delivery.guarded import Caller
+    from stagelight_plugins.alerting.notifiers.through_apprise import AppriseNotifier
     from stagelight_plugins.alerting.service import Service
     from stagelight_plugins.hookspecs import Collector, Page, Sink
 
@@ -22,7 +23,7 @@ class Alerting:
     """The plugin: one service for each collector."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, tuple[Service, list[Caller]]] = {}
+        self._parts: dict[int, tuple[Service, list[Caller | AppriseNotifier]]] = {}
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stagelight_plugins.hookspecs import Collector
 
 
-def build(collector: Collector) -> tuple[Service, list[Caller]]:
+def build(collector: Collector) -> tuple[Service, list[Caller | AppriseNotifier]]:
     """Return the service of a collector, and what calls out for it.
 
     Raises:
@@ -36,7 +36,7 @@ def build(collector: Collector) -> tuple[Service, list[Caller]]:
     makers = _gathered(collector, "register_notifiers")
     conditions = _gathered(collector, "register_conditions")
     checked = read(collector.plugin_config(NAME), notifiers=makers, conditions=conditions)
-    callers: list[Caller] = []
+    callers: list[Caller | AppriseNotifier] = []
     notifiers = {
         name: _notifier(name, receiver, checked, makers, callers)
         for name, receiver in checked.receivers.items()
@@ -58,13 +58,15 @@ def _notifier(
     receiver: Receiver,
     checked: Checked,
     makers: Mapping[str, Callable[[Mapping[str, Any]], Any]],
-    callers: list[Caller],
+    callers: list[Caller | AppriseNotifier],
 ) -> Notifier:
     if isinstance(receiver, Email):
         assert checked.settings.smtp is not None, "checked before"  # noqa: S101 - for the type checker
         return MailNotifier(checked.settings.smtp, receiver.to)
     if isinstance(receiver, Apprise):
-        return AppriseNotifier([url.get_secret_value() for url in receiver.urls])
+        through = AppriseNotifier([url.get_secret_value() for url in receiver.urls])
+        callers.append(through)
+        return through
     if isinstance(receiver, Other):
         made: Notifier = made_by_plugin(
             makers[receiver.kind], receiver.model_extra or {}, ("receivers", name), Notifier

@@ -143,7 +143,9 @@ class Lane:
         except TimeoutError:
             self._failed(delivery, DeliveryFailed(f"took more than {PATIENCE_SECONDS:g} s"))
         except Exception as error:  # noqa: BLE001 - a plugin's notifier may raise anything
-            self._failed(delivery, DeliveryFailed(f"{type(error).__name__}: {error}"))
+            # What it says may hold an address or a key: only its name is shown.
+            _log.debug("the notifier of %s raised", self.name, exc_info=True)
+            self._failed(delivery, DeliveryFailed(f"its notifier raised {type(error).__name__}"))
         else:
             self._sent(delivery)
 
