@@ -270,3 +270,63 @@ async def test_a_rule_is_written_in_the_page_by_keyboard_and_survives_a_kill(
     await audit.get_by_role("button", name="Really delete").click()
     await expect(audit).to_have_count(0)
     await context.close()
+
+
+FLOWS: Final = """
+from pathlib import Path
+from stagelight_plugins.engine import NonRetryableError, WorkflowEntrypoint
+
+class Door(WorkflowEntrypoint):
+    async def run(self, event, step):
+        def open_door():
+            if not Path("key").exists():
+                raise NonRetryableError("no <b>key</b>")
+        return await step.do("open door", open_door)
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(240)
+async def test_an_action_link_is_pressed_in_a_browser(
+    browser: Browser, collector: CollectorProcess, receiver: Receiver, session: aiohttp.ClientSession
+) -> None:
+    expect.set_options(timeout=30_000)
+    (collector.data_dir / "flows.py").write_text(FLOWS)
+    actions = "[alerting.actions]\nenabled = true\n[plugins.engine]\nworkflows = ['flows.py']\n"
+    await configure(collector, f"[alerting]\nslack = '{receiver.url}/slack'\n{actions}")
+    instances = f"{collector.url}/client/v4/accounts/local/workflows/Door/instances"
+    async with session.post(instances, json={}) as answer:
+        assert answer.status == 200, await answer.text()
+    (heard,) = await receiver.until(1, 60)
+    (buttons,) = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
+    link = {button["text"]["text"]: button["url"] for button in buttons}["Retry"]
+
+    async def status() -> str:
+        async with session.get(f"{instances}/latest") as answer:
+            return str((await answer.json())["result"]["status"])
+
+    complaints: list[str] = []
+    context = await browser.new_context(color_scheme="dark")
+    page = await context.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    for _ in range(2):  # a preview, then a person
+        await page.goto(link)
+        await expect(page.get_by_role("heading", name="Retry?")).to_be_visible()
+    await expect(page.get_by_role("definition").first).to_have_text("Door")
+    background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(16, 17, 20)", "the style sheet is let in by the collector's policy"
+    assert await status() == "errored"
+    (collector.data_dir / "key").touch()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Done")).to_be_visible()
+    async with asyncio.timeout(60):
+        while await status() != "complete":  # noqa: ASYNC110 - the engine is asked, as a user asks it
+            await asyncio.sleep(0.05)
+    assert complaints == []
+    await page.goto(link)
+    await page.get_by_role("button", name="Retry").click()
+    await expect(page.get_by_role("heading", name="Nothing was done")).to_be_visible()
+    await page.get_by_role("link", name="Look at the run").click()
+    await expect(page.get_by_role("treeitem").filter(has_text="open door").first).to_be_visible()
+    await context.close()
