@@ -85,6 +85,8 @@ def list_(everything: bool, url: str, as_json: bool) -> None:
         for each in found["alerts"]
     ]  # fmt: skip
     _table(("Status", "What", "Since", "Muted or known to", "Fingerprint"), rows, "Nothing fires.")
+    if found["left_out"]:
+        click.echo(f"… and {found['left_out']} more; only the newest are listed", err=True)
     for problem in found["problems"]:
         click.echo(f"stagelight: {_plain(problem)}", err=True)
     if not found["receivers"]:

@@ -26,6 +26,8 @@ SHOWN: Final = (
     "fingerprint", "rule", "labels", "notes", "since", "fired", "ended", "count", "acked", "status",
 )  # fmt: skip
 """What is told of an alert."""
+MOST_SHOWN: Final = 500
+"""Alerts in one answer: those that fire first, the newest first."""
 LONGEST_SILENCE: Final = 366 * 86_400.0
 
 
@@ -82,11 +84,13 @@ class Routes:
         desk, now = self.service.desk, self.service.now()
         desk.book.say()
         alerts = sorted(desk.book.alerts.values(), key=lambda alert: (alert.status, -alert.since))
-        reasons = desk.groups.reasons([alert for alert in alerts if not alert.ended], now)
+        shown, left_out = alerts[:MOST_SHOWN], max(0, len(alerts) - MOST_SHOWN)
+        reasons = desk.groups.reasons([alert for alert in shown if not alert.ended], now)
         failed = await self.service.store.deliveries(["failed"], 100)
         return web.json_response(
             {
-                "alerts": [self._shown(alert, reasons.get(alert.fingerprint, "")) for alert in alerts],
+                "alerts": [self._shown(alert, reasons.get(alert.fingerprint, "")) for alert in shown],
+                "left_out": left_out,
                 "receivers": self._receivers(),
                 "rules": [self._rule(rule) for rule in self.service.checked.rules],
                 "problems": self.service.problems(),

@@ -183,9 +183,8 @@ class Service:
         save = self.desk.unsaved(outbox)
         if save:
             await _until_done(lambda: self.store.save(save))
-        for delivery in outbox:
-            if delivery.receiver in self.lanes:
-                self.lanes[delivery.receiver].offer([delivery])
+        for name in {delivery.receiver for delivery in outbox} & self.lanes.keys():
+            self.lanes[name].offer(delivery for delivery in outbox if delivery.receiver == name)
 
     # --- the past -------------------------------------------------------------------------------------------------
 

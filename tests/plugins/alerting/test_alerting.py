@@ -120,6 +120,18 @@ async def test_what_failed_to_arrive_is_shown_and_can_be_tried_again(
     assert receiver.heard[0].headers["webhook-id"] == receiver.heard[1].headers["webhook-id"]
 
 
+async def test_of_many_alerts_the_newest_are_listed_and_the_rest_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagelight_plugins.alerting.routes.MOST_SHOWN", 3)
+    async with running(tmp_path, {}) as client:
+        now = time.time()
+        for number in range(5):
+            await client.collector.accept(failing(f"r{number}", f"w{number}", now - 60 + number))
+        found = await client.until("alerts", lambda found: found["left_out"] == 2)
+        assert [alert["labels"]["workflow"] for alert in found["alerts"]] == ["w4", "w3", "w2"]
+
+
 async def test_a_disabled_receiver_stays_disabled_over_a_restart(tmp_path: Path, receiver: Receiver) -> None:
     receiver.answers.append(410)
     async with running(tmp_path, {"webhook": receiver.url}) as client:

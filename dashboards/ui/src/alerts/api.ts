@@ -46,6 +46,8 @@ export interface Silence {
 
 export interface Overview {
   readonly alerts: readonly Alert[];
+  /** How many there are beside these. */
+  readonly left_out: number;
   readonly receivers: readonly Receiver[];
   readonly problems: readonly string[];
 }

@@ -122,10 +122,10 @@ class Store:
 
         await self._write(write)
 
-    async def update(self, delivery: Delivery) -> None:
-        """Write how a delivery stands."""
-        row = _row(delivery)
-        await self._write(lambda database: database.execute(_UPDATE, row))
+    async def update(self, *deliveries: Delivery) -> None:
+        """Write how deliveries stand."""
+        rows = [_row(delivery) for delivery in deliveries]
+        await self._write(lambda database: database.executemany(_UPDATE, rows))
 
     async def keep_rule(self, kept: Kept) -> None:
         """Write a rule of the page."""
