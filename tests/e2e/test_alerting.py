@@ -22,6 +22,7 @@ from ..plugins.alerting.conftest import Receiver  # noqa: TID252 - tests are no 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from playwright.async_api import Browser
 
@@ -142,15 +143,26 @@ async def run(collector: CollectorProcess, program: str) -> None:
         await process.wait()
 
 
-async def test_two_lines_bring_the_demos_failure_to_slack(
-    collector: CollectorProcess, receiver: Receiver
+@pytest.mark.timeout(180)
+async def test_the_demo_heeds_two_lines_of_the_users_configuration_and_nothing_else(
+    tmp_path: Path, receiver: Receiver
 ) -> None:
-    await configure(collector, f"[alerting]\nslack = '{receiver.url}/services/T/B/x'\n")
-    await run(collector, AUDIT)
-    (heard,) = await receiver.until(1, 60)
-    assert heard.json["text"].startswith("🔴 text audit failed: UnicodeDecodeError")
-    assert f"{collector.url}/#/runs/" in heard.json["blocks"][1]["text"]["text"]
-    assert await collector.stop() == 0
+    lines = f"alerting.slack = '{receiver.url}/slack'\nalerting.webhook = '{receiver.url}/hook'\n"
+    (tmp_path / "stagelight.toml").write_text(f"{lines}port = 1\nprot = 'unknown'\n")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "stagelight_collector", "demo", "--no-open", "--port", "0", "--data-dir", "data",
+        cwd=tmp_path, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "STAGELIGHT_CONFIG"},
+    )  # fmt: skip
+    try:
+        heard = await receiver.until(2, 150)
+    finally:
+        process.terminate()
+        await process.wait()
+    found = {each.path: each.json for each in heard}
+    assert found["/slack"]["text"].startswith("🔴 text audit failed: UnicodeDecodeError")
+    assert "/#/runs/" in found["/slack"]["blocks"][1]["text"]["text"]
+    assert found["/hook"]["alerts"][0]["labels"]["workflow"] == "text audit"
 
 
 @pytest.mark.browser

@@ -125,7 +125,7 @@ def _page(title: str, content: str, status: int = 200, *, tone: str = "") -> web
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">'
-        '<meta name="referrer" content="same-origin"><link rel="stylesheet" href="../confirmation.css">'
+        '<meta name="referrer" content="same-origin"><link rel="icon" href="data:,"><link rel="stylesheet" href="../confirmation.css">'
         f'<title>{title} · Stagelight</title></head><body><main class="{tone}"><h1>{title}</h1>{content}</main></body></html>'
     )
     return web.Response(text=text, content_type="text/html", status=status)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from stagelight_plugins.errors import Place
 
 NAME: Final = "alerting"
+LONGEST_NAME: Final = 100
+"""Characters in the name of a rule, which is a label of its alerts."""
 
 
 class Inhibition(BaseModel):
@@ -217,6 +219,8 @@ def rule_of(
     rule = _validated(Rule, given, place, problems)
     if rule is None:
         return None
+    if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+        problems.append((place, f"write a name of 1 to {LONGEST_NAME} letters that can be seen"))
     if rule.when not in kinds:
         problems.append(((*place, "when"), f"nothing is called {rule.when!r}{_near(rule.when, kinds)}"))
     have = ", ".join(receivers) or "none yet"
@@ -260,10 +264,22 @@ def _told(item: Any, model: type[BaseModel]) -> str:
         return "this is needed"
     if item["type"] == "string_pattern_mismatch":
         return _WORDS[str(item["loc"][-1])]
-    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] in _TYPES:
+        return _TYPES[item["type"]]
+    message = str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "This should be")
     return message[:1].lower() + message[1:]
 
 
+_TYPES: Final = {
+    **dict.fromkeys(("dict_type", "model_type"), "this is a table; write it as name = { key = 'value' }"),
+    **dict.fromkeys(("tuple_type", "list_type"), "this is a list; write ['one', 'another']"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "write true or false"),
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "float_type", "float_parsing"), "this is no number; write one"
+    ),
+    "string_type": "this is a text; write it in quotes",
+}
+"""What is said of a value of the wrong type."""
 _WORDS: Final = {
     "severity": "write critical, error, warning or info",
     "tls": "write starttls, implicit or none",

@@ -137,7 +137,7 @@ WRONG: list[tuple[dict[str, Any], list[str], str]] = [
     ({**BILLING, "receivers": ["ops"]}, ["receivers"], "there is no receiver 'ops'; there are: none yet"),
     ({"when": "sql", "sql": "DROP TABLE stagelight_runs"}, ["sql"], "this SQL is refused"),
     ({"when": "sql", "sql": "SELECT nothing FROM stagelight_runs"}, ["sql"], ""),
-    ({"when": "error_rate", "above": "half"}, ["above"], "input should be a valid number"),
+    ({"when": "error_rate", "above": "half"}, ["above"], "this is no number; write one"),
 ]  # fmt: skip
 
 
