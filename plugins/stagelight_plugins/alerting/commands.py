@@ -159,7 +159,10 @@ def silences(url: str, as_json: bool) -> None:
 @url_option
 @json_option
 def ack(fingerprint: str, url: str, as_json: bool) -> None:
-    """Say that you know of an alert: it is not repeated, and you hear when it is over."""
+    """Say that you know of an alert.
+
+    It is not repeated, and you hear when it is over.
+    """
     found = Api(url).ask("POST", "alerts", fingerprint, "ack", body={"by": getpass.getuser()})
     click.echo(json.dumps(found) if as_json else f"{fingerprint} is acknowledged.")
 
