@@ -59,7 +59,7 @@ class Client:
 
     async def until(self, path: str, condition: Callable[[Any], object]) -> Any:
         """Return an answer for which something holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 _, found = await self.ask("GET", path)
                 if condition(found):
@@ -166,7 +166,7 @@ async def test_what_history_knows_from_before_is_usual_after_a_restart(
         await client.collector.publish(events)
     async with running(tmp_path, {"webhook": receiver.url, "off": ["missed-run"]}) as client:
         service = _service(client.collector)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not service.desk.watch.steps or service.learned:  # noqa: ASYNC110 - it is told by nobody
                 await asyncio.sleep(0.02)
         usual = service.desk.watch.steps["etl", "load"].usual
@@ -313,7 +313,7 @@ async def test_a_plugin_brings_a_notifier_and_a_condition(tmp_path: Path, pager:
         "rules": {"disk": {"when": "disk_full"}},
     }
     async with running(tmp_path, table):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await pager.news.wait()
     assert pager.sent[0].title == "the disk is 91% full"
     assert pager.sent[0].alerts[0].labels["workflow"] == "disk"
