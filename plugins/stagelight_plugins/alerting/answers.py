@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from stagelight_plugins.validation import first_problem
 
@@ -61,7 +63,12 @@ async def body_of(request: web.Request, kind: type[T]) -> T:
     if len(data) > MOST_BYTES:
         raise Refused(413, f"Send {MOST_BYTES >> 10} KiB at most.")
     try:
-        return TypeAdapter(kind).validate_json(data or b"{}")
+        read: Any = from_json(data or b"{}", allow_inf_nan=False)
+        json.dumps(read, allow_nan=False)  # 1e999 is infinite, and what is kept must be JSON again
+    except ValueError as error:
+        raise Refused(400, f"This is no JSON: {error}.") from error
+    try:
+        return kind.model_validate(read)
     except ValidationError as error:
         raise Refused(400, f"{first_problem(error)}.") from error
 

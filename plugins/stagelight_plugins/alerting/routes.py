@@ -38,7 +38,7 @@ class SilenceRequest(BaseModel):
 
     match: dict[str, Annotated[str, Field(max_length=1_000)]] = Field(min_length=1, max_length=20)
     lasts: Span = Field(default=3600.0, gt=0, le=LONGEST_SILENCE)
-    starts: float = 0.0
+    starts: float = Field(default=0.0, ge=0, le=1e11)
     by: str = Field(default="", max_length=200)
     comment: str = Field(default="", max_length=1_000)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -188,6 +189,30 @@ async def test_a_rule_is_json_of_a_bounded_size_and_there_are_so_many(
             assert (await client.ask("POST", "rules", {"name": f"r{number}", "rule": BILLING}))[0] == 201
         assert (await client.ask("POST", "rules", {"name": "more", "rule": BILLING}))[0] == 409
         assert (await client.ask("PUT", "rules/r0", {"rule": BILLING}))[0] == 200
+
+
+NO_JSON: list[tuple[str, str]] = [
+    ("rules", '{"name": "r", "rule": {"when": "disk", "options": {"a": NaN}}}'),
+    ("rules", '{"name": "r", "rule": {"when": "disk", "options": {"a": 1e999}}}'),
+    ("rules", '{"name": "r", "rule": {"when": "run_failed", "for": 1e300}}'),
+    ("rules", '{"name": "r", "rule": {"when": "run_failed", "for": "9999999999w"}}'),
+    ("rules", '{"name": "r", "rule": ' + "[" * 5_000 + "]" * 5_000 + "}"),
+    ("rules", '{"name": "r", "rule": {"when": "run_failed", "severity": "\\ud800"}}'),
+    ("silences", '{"match": {"workflow": "x"}, "starts": NaN}'),
+    ("silences", '{"match": {"workflow": "x"}, "starts": 1e300}'),
+    ("silences", '{"match": {"workflow": "x"}, "lasts": 1e999}'),
+]
+
+
+async def test_what_is_no_number_of_json_gets_nowhere(tmp_path: Path) -> None:
+    """The page could not read it again, nor anything beside it."""
+    async with running(tmp_path, {}) as client:
+        url, headers = f"{client.collector.url}/-/alerting", {"Content-Type": "application/json"}
+        for path, body in NO_JSON:
+            async with client.session.post(f"{url}/{path}", data=body, headers=headers) as answer:
+                assert answer.status == 400, body
+            async with client.session.get(f"{url}/{path}") as answer:
+                json.loads(await answer.text(), parse_constant=pytest.fail)
 
 
 async def test_a_question_that_is_changed_is_asked_by_one_task(tmp_path: Path, receiver: Receiver) -> None:

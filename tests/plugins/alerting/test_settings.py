@@ -57,6 +57,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"smtp": {"host": "mail", "tls": "yes"}}, "smtp.tls", "write starttls, implicit or none"),
     ({"url": "stagelight.example.com"}, "url", "write where people reach the collector, such as https://"),
     ({"actions": {"enabled": True, "expire": "60d"}}, "actions.expire", "this should be less than or equal to 2592000"),
+    ({"group_wait": float("inf")}, "group_wait", "this is longer than a hundred years"),
     ({"rules": 3}, "rules", "this is a table"),
     ({"rules": {"r": {**RULE, "receivers": "ops"}}}, "rules.r.receivers", "this is a list; write ['one', 'another']"),
     ({"rules": {"r": {**RULE, "labels": {"team": 3}}}}, "rules.r.labels.team", "this is a text; write it in quotes"),
