@@ -183,8 +183,9 @@ class Service:
         save = self.desk.unsaved(outbox)
         if save:
             await _until_done(lambda: self.store.save(save))
-        for name in {delivery.receiver for delivery in outbox} & self.lanes.keys():
-            self.lanes[name].offer(delivery for delivery in outbox if delivery.receiver == name)
+        for name, lane in self.lanes.items() if outbox else ():
+            if mine := [delivery for delivery in outbox if delivery.receiver == name]:
+                lane.offer(mine)
 
     # --- the past -------------------------------------------------------------------------------------------------
 
