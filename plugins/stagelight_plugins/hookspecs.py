@@ -201,7 +201,8 @@ class Hooks:
     def register_conditions(self) -> Mapping[str, Callable[[Mapping[str, Any]], Condition]]:
         """Called when alerting starts. Return factories of conditions by the `when` used in `[alerting.rules.<name>]`.
 
-        A factory is given the rule's table `options`, and raises ValueError with a sentence about what is wrong with it.
+        A factory is given the rule's table `options`, which may have been written in the page, and raises ValueError with a
+        sentence about what is wrong with it.
         """
         raise NotImplementedError
 

@@ -22,6 +22,7 @@ from ..plugins.alerting.conftest import Receiver  # noqa: TID252 - tests are no 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from playwright.async_api import Browser
 
@@ -142,15 +143,26 @@ async def run(collector: CollectorProcess, program: str) -> None:
         await process.wait()
 
 
-async def test_two_lines_bring_the_demos_failure_to_slack(
-    collector: CollectorProcess, receiver: Receiver
+@pytest.mark.timeout(180)
+async def test_the_demo_heeds_two_lines_of_the_users_configuration_and_nothing_else(
+    tmp_path: Path, receiver: Receiver
 ) -> None:
-    await configure(collector, f"[alerting]\nslack = '{receiver.url}/services/T/B/x'\n")
-    await run(collector, AUDIT)
-    (heard,) = await receiver.until(1, 60)
-    assert heard.json["text"].startswith("🔴 text audit failed: UnicodeDecodeError")
-    assert f"{collector.url}/#/runs/" in heard.json["blocks"][1]["text"]["text"]
-    assert await collector.stop() == 0
+    lines = f"alerting.slack = '{receiver.url}/slack'\nalerting.webhook = '{receiver.url}/hook'\n"
+    (tmp_path / "stagelight.toml").write_text(f"{lines}port = 1\nprot = 'unknown'\n")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "stagelight_collector", "demo", "--no-open", "--port", "0", "--data-dir", "data",
+        cwd=tmp_path, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "STAGELIGHT_CONFIG"},
+    )  # fmt: skip
+    try:
+        heard = await receiver.until(2, 150)
+    finally:
+        process.terminate()
+        await process.wait()
+    found = {each.path: each.json for each in heard}
+    assert found["/slack"]["text"].startswith("🔴 text audit failed: UnicodeDecodeError")
+    assert "/#/runs/" in found["/slack"]["blocks"][1]["text"]["text"]
+    assert found["/hook"]["alerts"][0]["labels"]["workflow"] == "text audit"
 
 
 @pytest.mark.browser
@@ -200,11 +212,138 @@ async def test_a_failure_is_told_resolved_and_silenced_from_the_page(
 
     await silences.get_by_role("button", name="End now").click()
     await expect(silences).to_have_count(0)
-    receiver.answers.extend([404, 500])
+
+    async def refuse(request: web.Request) -> web.Response:
+        # Slack means a 404; whoever has a webhook may mend it.
+        return web.Response(status=404 if request.path == "/slack" else 500)
+
+    receiver.answers.extend([refuse] * 2)
     await run(collector, MENDED)
     failed = page.get_by_role("region", name="Not delivered").get_by_role("listitem")
     await expect(failed).to_have_count(2)
     await failed.filter(has_text="Given up").get_by_role("button", name="Try now").click()
     await failed.filter(has_text="Will be tried again").get_by_role("button", name="Try now").click()
     await expect(failed).to_have_count(0)
+    await context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(240)
+async def test_a_rule_is_written_in_the_page_by_keyboard_and_survives_a_kill(
+    browser: Browser, collector: CollectorProcess, receiver: Receiver
+) -> None:
+    expect.set_options(timeout=30_000)
+    fixed = "[alerting.rules.nightly]\nwhen = 'missed'\nevery = '1d'\nmatch = { workflow = 'nightly' }\n"
+    await configure(collector, f"[alerting]\nwebhook = '{receiver.url}/hook'\noff = ['run-failed']\n{fixed}")
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(f"{collector.url}/#/alerts")
+    rules = page.get_by_role("region", name="Rules")
+    nightly = rules.get_by_role("listitem").filter(has_text="nightly")
+    await expect(nightly).to_contain_text("from stagelight.toml, and changed there")
+    await expect(nightly.get_by_role("button")).to_have_count(0)
+
+    await rules.get_by_role("button", name="Add a rule…").focus()
+    await page.keyboard.press("Enter")
+    form = rules.get_by_role("form", name="New rule")
+    await expect(form.get_by_label("Name")).to_be_focused()
+    await page.keyboard.type("audit fails")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("A run fails")
+    await form.get_by_label("Workflow").focus()
+    await page.keyboard.type("text*")
+    await form.get_by_label("For at least").fill("soon")
+    await page.keyboard.press("Enter")
+    await expect(form.get_by_label("Name")).to_have_accessible_description(
+        "write 1 to 80 letters, digits, '-', '_' and '.', such as billing-late"
+    )
+    await expect(form.get_by_label("Name")).to_be_focused()
+    await expect(form.get_by_label("For at least")).to_have_accessible_description(
+        "this is no span of time; write for example '30s', '5m', '1h30m' or '1d'"
+    )
+    await form.get_by_label("Name").fill("audit-fails")
+    await form.get_by_label("For at least").fill("")
+    await page.keyboard.press("Enter")
+    audit = rules.get_by_role("listitem").filter(has_text="audit-fails")
+    await expect(audit).to_contain_text("when a run fails, where workflow is text*")
+    await expect(rules.get_by_role("button", name="Add a rule…")).to_be_focused()
+
+    await collector.kill()
+    await collector.start()
+    await run(collector, AUDIT)
+    (heard,) = await receiver.until(1, 60)
+    assert heard.json["alerts"][0]["labels"]["alertname"] == "audit-fails"
+
+    await audit.get_by_role("button", name="Edit audit-fails").click()
+    form = audit.get_by_role("form", name="Rule audit-fails")
+    await expect(form.get_by_label("Workflow")).to_have_value("text*")
+    await form.get_by_label("Severity").select_option("critical")
+    await form.get_by_role("button", name="Save").click()
+    await expect(audit).to_contain_text("critical")
+    await audit.get_by_role("button", name="Switch off audit-fails").click()
+    await expect(audit).to_contain_text("Switched off")
+    await expect(page.get_by_role("region", name="Firing")).to_contain_text("Nothing fires.")
+    await audit.get_by_role("button", name="Delete audit-fails").click()
+    await audit.get_by_role("button", name="Really delete").click()
+    await expect(audit).to_have_count(0)
+    await context.close()
+
+
+FLOWS: Final = """
+from pathlib import Path
+from stagelight_plugins.engine import NonRetryableError, WorkflowEntrypoint
+
+class Door(WorkflowEntrypoint):
+    async def run(self, event, step):
+        def open_door():
+            if not Path("key").exists():
+                raise NonRetryableError("no <b>key</b>")
+        return await step.do("open door", open_door)
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(240)
+async def test_an_action_link_is_pressed_in_a_browser(
+    browser: Browser, collector: CollectorProcess, receiver: Receiver, session: aiohttp.ClientSession
+) -> None:
+    expect.set_options(timeout=30_000)
+    (collector.data_dir / "flows.py").write_text(FLOWS)
+    actions = "[alerting.actions]\nenabled = true\n[plugins.engine]\nworkflows = ['flows.py']\n"
+    await configure(collector, f"[alerting]\nslack = '{receiver.url}/slack'\n{actions}")
+    instances = f"{collector.url}/client/v4/accounts/local/workflows/Door/instances"
+    async with session.post(instances, json={}) as answer:
+        assert answer.status == 200, await answer.text()
+    (heard,) = await receiver.until(1, 60)
+    (buttons,) = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
+    link = {button["text"]["text"]: button["url"] for button in buttons}["Retry"]
+
+    async def status() -> str:
+        async with session.get(f"{instances}/latest") as answer:
+            return str((await answer.json())["result"]["status"])
+
+    complaints: list[str] = []
+    context = await browser.new_context(color_scheme="dark")
+    page = await context.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    for _ in range(2):  # a preview, then a person
+        await page.goto(link)
+        await expect(page.get_by_role("heading", name="Retry?")).to_be_visible()
+    await expect(page.get_by_role("definition").first).to_have_text("Door")
+    background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(16, 17, 20)", "the style sheet is let in by the collector's policy"
+    assert await status() == "errored"
+    (collector.data_dir / "key").touch()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Done")).to_be_visible()
+    async with asyncio.timeout(60):
+        while await status() != "complete":  # noqa: ASYNC110 - the engine is asked, as a user asks it
+            await asyncio.sleep(0.05)
+    assert complaints == []
+    await page.goto(link)
+    await page.get_by_role("button", name="Retry").click()
+    await expect(page.get_by_role("heading", name="Nothing was done")).to_be_visible()
+    await page.get_by_role("link", name="Look at the run").click()
+    await expect(page.get_by_role("treeitem").filter(has_text="open door").first).to_be_visible()
     await context.close()

@@ -66,8 +66,8 @@ def demo(
     """Watch a real job run, with no set-up.
 
     The job surveys Python's standard library. With --workflow-live, three sample workflows of five stages are
-    played over HTTP as any client would, and one stage in ten fails. Your configuration is not read, and your
-    history not touched.
+    played over HTTP as any client would, and one stage in ten fails. Of your configuration only [alerting] is
+    read, so that its failure reaches you; your history is not touched.
     """
     if seed is not None and not workflow_live:
         raise click.UsageError("--seed is for the sample workflows: add --workflow-live")
@@ -78,13 +78,19 @@ def demo(
         explained(),
         tempfile.TemporaryDirectory(prefix="stagelight-", ignore_cleanup_errors=True) as scratch,
     ):
-        settings = config.Settings(data_dir=(data_dir or Path(scratch)).absolute())
+        settings = config.Settings(data_dir=(data_dir or Path(scratch)).absolute(), plugins=_alerting())
         if port is not None:
             settings.port = port
         code = asyncio.run(_demo(settings, watch, free_port=port is None, open_=open_, once=once))
     if data_dir:
         click.echo(f"What it made is in {data_dir}", err=True)
     return code
+
+
+def _alerting() -> dict[str, Any]:
+    """Return the one table of the user's configuration that the demo heeds."""
+    found = config.read().settings.plugins
+    return {name: found[name] for name in ("alerting",) if name in found}
 
 
 async def _demo(settings: config.Settings, watch: Watch, *, free_port: bool, open_: bool, once: bool) -> int:

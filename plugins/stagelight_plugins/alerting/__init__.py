@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from stagelight_plugins.alerting.delivery.guarded import Caller
+    from stagelight_plugins.alerting.notifiers.through_apprise import AppriseNotifier
     from stagelight_plugins.alerting.service import Service
     from stagelight_plugins.hookspecs import Collector, Page, Sink
 
@@ -22,7 +23,7 @@ class Alerting:
     """The plugin: one service for each collector."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, tuple[Service, list[Caller]]] = {}
+        self._parts: dict[int, tuple[Service, list[Caller | AppriseNotifier]]] = {}
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
@@ -45,9 +46,12 @@ class Alerting:
     @hookimpl
     def register_routes(self, collector: Collector) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
-        from stagelight_plugins.alerting.routes import Routes  # noqa: PLC0415 - only a collector needs it
+        from stagelight_plugins.alerting.confirmation import Confirmation  # noqa: PLC0415 - only a collector needs it
+        from stagelight_plugins.alerting.routes import Routes  # noqa: PLC0415 - as above
+        from stagelight_plugins.alerting.rule_routes import RuleRoutes  # noqa: PLC0415 - as above
 
-        return Routes(self._of(collector)).routes()
+        service = self._of(collector)
+        return [each for part in (Routes, RuleRoutes, Confirmation) for each in part(service).routes()]
 
     @hookimpl
     async def startup(self, collector: Collector) -> None:

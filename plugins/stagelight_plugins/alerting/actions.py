@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from stagelight_plugins.hookspecs import Actions, Collector, Notification
 
 WORDS: Final = {"approve": "Approve", "reject": "Reject", "retry": "Retry", "skip": "Skip the step"}
+KEY_BYTES: Final = 32
+
 _log = logging.getLogger(__name__)
 
 
@@ -142,10 +144,18 @@ def link_key(path: Path) -> bytes:
     try:
         key = path.read_bytes()
     except FileNotFoundError:
-        key = secrets.token_bytes(32)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
+        key = b""
+    if len(key) == KEY_BYTES:
+        return key
+    # Written beside and renamed: with a key that a crash left empty, anybody could sign.
+    key, beside = secrets.token_bytes(KEY_BYTES), path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(descriptor)
+    beside.replace(path)
     return key
 
 

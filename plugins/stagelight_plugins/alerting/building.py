@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stagelight_plugins.alerting.actions import ActionLinks, link_key
+from stagelight_plugins.alerting.conditions import Conditions, made_by_plugin
 from stagelight_plugins.alerting.delivery.addresses import check_url
 from stagelight_plugins.alerting.delivery.guarded import Caller
 from stagelight_plugins.alerting.notifiers.mail import MailNotifier
@@ -13,11 +14,11 @@ from stagelight_plugins.alerting.notifiers.slack import SlackNotifier
 from stagelight_plugins.alerting.notifiers.through_apprise import AppriseNotifier
 from stagelight_plugins.alerting.notifiers.webhook import WebhookNotifier
 from stagelight_plugins.alerting.receivers import Apprise, Email, Other, PagerDuty, Slack, Webhook
+from stagelight_plugins.alerting.rules.rulebook import Rulebook
 from stagelight_plugins.alerting.service import Service
 from stagelight_plugins.alerting.settings import NAME, Checked, read
 from stagelight_plugins.alerting.state.store import Store
-from stagelight_plugins.errors import BadSettings, BrokenPlugin
-from stagelight_plugins.hookspecs import Actions, Condition, Notifier
+from stagelight_plugins.hookspecs import Actions, Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from stagelight_plugins.hookspecs import Collector
 
 
-def build(collector: Collector) -> tuple[Service, list[Caller]]:
+def build(collector: Collector) -> tuple[Service, list[Caller | AppriseNotifier]]:
     """Return the service of a collector, and what calls out for it.
 
     Raises:
@@ -35,19 +36,15 @@ def build(collector: Collector) -> tuple[Service, list[Caller]]:
     makers = _gathered(collector, "register_notifiers")
     conditions = _gathered(collector, "register_conditions")
     checked = read(collector.plugin_config(NAME), notifiers=makers, conditions=conditions)
-    callers: list[Caller] = []
+    callers: list[Caller | AppriseNotifier] = []
     notifiers = {
         name: _notifier(name, receiver, checked, makers, callers)
         for name, receiver in checked.receivers.items()
     }
-    made = {
-        rule.name: _made(conditions[rule.when], rule.options, ("rules", rule.name, "options"), Condition)
-        for rule in checked.rules
-        if rule.when in conditions
-    }
+    rulebook = Rulebook(checked, Conditions(collector, conditions))
     store = Store(collector.plugin_dir(NAME) / "alerts.sqlite")
     return Service(
-        collector, checked, store, notifiers, made, links=_links(collector, checked, store)
+        collector, checked, store, notifiers, rulebook, links=_links(collector, checked, store)
     ), callers
 
 
@@ -61,15 +58,17 @@ def _notifier(
     receiver: Receiver,
     checked: Checked,
     makers: Mapping[str, Callable[[Mapping[str, Any]], Any]],
-    callers: list[Caller],
+    callers: list[Caller | AppriseNotifier],
 ) -> Notifier:
     if isinstance(receiver, Email):
         assert checked.settings.smtp is not None, "checked before"  # noqa: S101 - for the type checker
         return MailNotifier(checked.settings.smtp, receiver.to)
     if isinstance(receiver, Apprise):
-        return AppriseNotifier([url.get_secret_value() for url in receiver.urls])
+        through = AppriseNotifier([url.get_secret_value() for url in receiver.urls])
+        callers.append(through)
+        return through
     if isinstance(receiver, Other):
-        made: Notifier = _made(
+        made: Notifier = made_by_plugin(
             makers[receiver.kind], receiver.model_extra or {}, ("receivers", name), Notifier
         )
         return made
@@ -87,22 +86,6 @@ def _called(receiver: Webhook | Slack | PagerDuty, caller: Caller, url: str) -> 
     secrets = [secret.get_secret_value() for secret in receiver.secret]
     headers = {header: value.get_secret_value() for header, value in receiver.headers.items()}
     return WebhookNotifier(caller, url, secrets, headers)
-
-
-def _made(
-    make: Callable[[Mapping[str, Any]], Any],
-    table: Mapping[str, Any],
-    place: tuple[str, ...],
-    kind: type[Any],
-) -> Any:
-    """Have a plugin make something, and check that it did."""
-    try:
-        made = make(table)
-    except ValueError as error:
-        raise BadSettings(NAME, [(place, str(error))]) from error
-    if not isinstance(made, kind):
-        raise BrokenPlugin(".".join(place), f"its factory returned {made!r}, which is no {kind.__name__}")
-    return made
 
 
 def _links(collector: Collector, checked: Checked, store: Store) -> ActionLinks | None:

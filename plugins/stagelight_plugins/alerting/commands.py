@@ -85,6 +85,8 @@ def list_(everything: bool, url: str, as_json: bool) -> None:
         for each in found["alerts"]
     ]  # fmt: skip
     _table(("Status", "What", "Since", "Muted or known to", "Fingerprint"), rows, "Nothing fires.")
+    if found["left_out"]:
+        click.echo(f"… and {found['left_out']} more; only the newest are listed", err=True)
     for problem in found["problems"]:
         click.echo(f"stagelight: {_plain(problem)}", err=True)
     if not found["receivers"]:
@@ -157,9 +159,28 @@ def silences(url: str, as_json: bool) -> None:
 @url_option
 @json_option
 def ack(fingerprint: str, url: str, as_json: bool) -> None:
-    """Say that you know of an alert: it is not repeated, and you hear when it is over."""
+    """Say that you know of an alert.
+
+    It is not repeated, and you hear when it is over.
+    """
     found = Api(url).ask("POST", "alerts", fingerprint, "ack", body={"by": getpass.getuser()})
     click.echo(json.dumps(found) if as_json else f"{fingerprint} is acknowledged.")
+
+
+@alerts.command(epilog="Example: stagelight alerts rules --json | jq '.rules[].name'")
+@url_option
+@json_option
+def rules(url: str, as_json: bool) -> None:
+    """List the rules, and where each comes from."""
+    found = Api(url).ask("GET", "rules")
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    rows = [
+        (each["name"], "yes" if each["holds"] else "no", each["source"], _plain(each["problem"] or each.get("meaning", "")))
+        for each in found["rules"]
+    ]  # fmt: skip
+    _table(("Rule", "Holds", "From", "When"), rows, "There are no rules.")
 
 
 @alerts.command(epilog="Example: stagelight alerts history --json | jq '.changes[0]'")

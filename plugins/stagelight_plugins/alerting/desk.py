@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from stagelight.events import Event
+    from stagelight_plugins.alerting.rules.rule import Rule
     from stagelight_plugins.alerting.settings import Checked
     from stagelight_plugins.alerting.state.book import Change, Fact
     from stagelight_plugins.alerting.state.groups import News
@@ -30,6 +31,18 @@ SEEN: Final = "seen"
 SEEN_STEP_NS: Final = 5_000_000_000
 PASS_SECONDS: Final = 0.25
 """How often alerts that wait are looked at."""
+
+
+_OF_TELLING: Final = frozenset(
+    {"for_", "keep_firing_for", "resolve_after", "receivers", "summary", "evaluate"}
+)
+"""Keys of a rule that do not say what it waits for."""
+
+
+def _waits_for_the_same(one: Rule | None, other: Rule | None) -> bool:
+    if one is None or other is None:
+        return False
+    return one.model_dump(exclude={*_OF_TELLING}) == other.model_dump(exclude={*_OF_TELLING})
 
 
 def _new_id() -> str:
@@ -50,8 +63,7 @@ class Desk:
         self.checked = checked
         self.quiet = Quiet(checked.settings.windows)
         self.book = Book(checked.rules)
-        kinds = {rule.name: rule.when for rule in checked.rules}
-        self.groups = Groups(checked.settings, self.quiet, self.book.alerts, lambda name: kinds.get(name, ""))
+        self.groups = Groups(checked.settings, self.quiet, self.book.alerts, self._kind_of)
         self.watch = Watch(checked.rules, self._tell, self.book.knows_of, self.book.has_open)
         self.seen = 0
         self.base_url = base_url
@@ -88,6 +100,25 @@ class Desk:
         for fact in facts:
             self.book.take(fact, now)
         self._distribute(now)
+
+    def change_rules(self, rules: Sequence[Rule], now: float) -> set[str]:
+        """Put these rules in force; return the names of those that are new, not what they were, or gone.
+
+        What fires by a rule that waits for something else now is over. Where a rule only tells others, or later, what
+        fires goes on.
+        """
+        before, after = self.book.rules, {rule.name: rule for rule in rules}
+        changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+        anew = {name for name in changed if not _waits_for_the_same(before.get(name), after.get(name))}
+        self.checked = self.checked.model_copy(update={"rules": tuple(rules)})
+        self.book.change_rules(after, anew, now)
+        self.watch.change_rules(rules, changed, anew, now)
+        for print_ in self.book.firing:
+            alert = self.book.alerts[print_]
+            if alert.rule in changed:
+                self.groups.add(alert, self.receivers_of(alert.rule), now)
+        self._distribute(now)
+        return changed
 
     def silence(self, silence: Silence, now: float) -> None:
         """Begin, change or end a silence."""
@@ -136,6 +167,10 @@ class Desk:
         """Return who hears of a rule's alerts."""
         named = self.book.rules[rule].receivers if rule in self.book.rules else None
         return tuple(self.checked.receivers) if named is None else named
+
+    def _kind_of(self, name: str) -> str:
+        rule = self.book.rules.get(name)
+        return rule.when if rule is not None else ""
 
     def _tell(self, fact: Fact) -> None:
         self.book.take(fact, self._now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
@@ -16,6 +17,7 @@ from stagelight_plugins.alerting.delivery.signing import key_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_HEADER: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 STRICT: Final = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -100,6 +102,14 @@ class Webhook(_Called):
             key_of(secret.get_secret_value())
         return secrets
 
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, value in headers.items():
+            if not _HEADER.fullmatch(name) or not value.get_secret_value().isprintable():
+                raise ValueError("a header's name has letters, digits and '-', its value no line break")
+        return headers
+
 
 class Slack(_Called):
     """An incoming webhook of Slack, or of what takes the same."""
@@ -126,6 +136,13 @@ class Smtp(BaseModel):
     ca_file: Path | None = None
     """Whom to trust, where the server's certificate is of a house of your own."""
 
+    @field_validator("ca_file")
+    @classmethod
+    def _is_there(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return path
+
     @field_validator("password")
     @classmethod
     def _is_not_sent_in_the_clear(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
@@ -144,6 +161,8 @@ class Email(BaseModel):
     @field_validator("to")
     @classmethod
     def _are_addresses(cls, to: tuple[str, ...]) -> tuple[str, ...]:
+        if not to:
+            raise ValueError("write at least one address, such as 'ops@example.com'")
         for each in to:
             if "@" not in each or any(letter.isspace() for letter in each):
                 raise ValueError(f"{each!r} is no address; write one such as 'ops@example.com'")

@@ -1,22 +1,19 @@
-"""The routes: alerts, silences, deliveries and receivers as JSON below `/-/alerting/`, and the page of an action link."""
+"""The routes: alerts, silences, deliveries and receivers as JSON below `/-/alerting/`."""
 
 from __future__ import annotations
 
-import html
 import secrets
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from stagelight_plugins.alerting.actions import WORDS, Link, LinkRefused
-from stagelight_plugins.alerting.rules.spans import Span, said
+from stagelight_plugins.alerting.answers import PREFIX, Refused, body_of, guarded, limit_of
+from stagelight_plugins.alerting.rules.spans import Span  # noqa: TC001 - pydantic reads it
 from stagelight_plugins.alerting.samples import preview, sample
 from stagelight_plugins.alerting.state.silences import MOST_SILENCES, Silence
 from stagelight_plugins.errors import DeliveryFailed
-from stagelight_plugins.validation import first_problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,15 +21,14 @@ if TYPE_CHECKING:
     from stagelight_plugins.alerting.service import Service
     from stagelight_plugins.alerting.state.alert import Alert
 
-PREFIX: Final = "/-/alerting"
 STATES: Final = ("waiting", "sent", "failed")
 SHOWN: Final = (
     "fingerprint", "rule", "labels", "notes", "since", "fired", "ended", "count", "acked", "status",
 )  # fmt: skip
 """What is told of an alert."""
+MOST_SHOWN: Final = 500
+"""Alerts in one answer: those that fire first, the newest first."""
 LONGEST_SILENCE: Final = 366 * 86_400.0
-
-T = TypeVar("T", bound=BaseModel)
 
 
 class SilenceRequest(BaseModel):
@@ -42,7 +38,7 @@ class SilenceRequest(BaseModel):
 
     match: dict[str, Annotated[str, Field(max_length=1_000)]] = Field(min_length=1, max_length=20)
     lasts: Span = Field(default=3600.0, gt=0, le=LONGEST_SILENCE)
-    starts: float = 0.0
+    starts: float = Field(default=0.0, ge=0, le=1e11)
     by: str = Field(default="", max_length=200)
     comment: str = Field(default="", max_length=1_000)
 
@@ -53,14 +49,6 @@ class Acknowledgement(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     by: str = Field(default="somebody", min_length=1, max_length=200)
-
-
-class Refused(Exception):
-    """A request that is answered with a status and a sentence."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
 
 
 @dataclass(slots=True)
@@ -83,11 +71,9 @@ class Routes:
             ("POST", "/receivers/{name}/test"): self.test,
             ("POST", "/receivers/{name}/enable"): self.enable,
             ("GET", "/preview"): self.preview,
-            ("GET", "/actions/{token}"): self.ask,
-            ("POST", "/actions/{token}"): self.act,
         }
         return [
-            web.route(method, PREFIX + path, _guarded(handler)) for (method, path), handler in table.items()
+            web.route(method, PREFIX + path, guarded(handler)) for (method, path), handler in table.items()
         ]
 
     # --- alerts ---------------------------------------------------------------------------------------------------
@@ -98,11 +84,13 @@ class Routes:
         desk, now = self.service.desk, self.service.now()
         desk.book.say()
         alerts = sorted(desk.book.alerts.values(), key=lambda alert: (alert.status, -alert.since))
-        reasons = desk.groups.reasons([alert for alert in alerts if not alert.ended], now)
+        shown, left_out = alerts[:MOST_SHOWN], max(0, len(alerts) - MOST_SHOWN)
+        reasons = desk.groups.reasons([alert for alert in shown if not alert.ended], now)
         failed = await self.service.store.deliveries(["failed"], 100)
         return web.json_response(
             {
-                "alerts": [self._shown(alert, reasons.get(alert.fingerprint, "")) for alert in alerts],
+                "alerts": [self._shown(alert, reasons.get(alert.fingerprint, "")) for alert in shown],
+                "left_out": left_out,
                 "receivers": self._receivers(),
                 "rules": [self._rule(rule) for rule in self.service.checked.rules],
                 "problems": self.service.problems(),
@@ -138,7 +126,7 @@ class Routes:
 
     async def acknowledge(self, request: web.Request) -> web.StreamResponse:
         """Note that somebody knows of an alert: it is not repeated."""
-        body = await _body(request, Acknowledgement)
+        body = await body_of(request, Acknowledgement)
         if not await self.service.acknowledge(request.match_info["fingerprint"], body.by):
             raise Refused(
                 404, "No alert of this fingerprint fires; `stagelight alerts list` shows those that do."
@@ -147,7 +135,7 @@ class Routes:
 
     async def list_history(self, request: web.Request) -> web.StreamResponse:
         """Return what happened to alerts, the newest first."""
-        return web.json_response({"changes": await self.service.store.changes(_limit(request))})
+        return web.json_response({"changes": await self.service.store.changes(limit_of(request))})
 
     # --- deliveries -----------------------------------------------------------------------------------------------
 
@@ -156,7 +144,7 @@ class Routes:
         states = request.query.get("state", ",".join(STATES)).split(",")
         if unknown := set(states) - set(STATES):
             raise Refused(400, f"There is no state {min(unknown)!r}; there are {', '.join(STATES)}.")
-        found = await self.service.store.deliveries(states, _limit(request))
+        found = await self.service.store.deliveries(states, limit_of(request))
         return web.json_response({"deliveries": [delivery.to_dict() for delivery in found]})
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
@@ -218,7 +206,7 @@ class Routes:
 
     async def silence(self, request: web.Request) -> web.StreamResponse:
         """Begin a silence."""
-        body = await _body(request, SilenceRequest)
+        body = await body_of(request, SilenceRequest)
         if len(self.service.desk.quiet.silences) >= MOST_SILENCES:
             raise Refused(409, f"There are {MOST_SILENCES} silences already; end some.")
         starts = body.starts or self.service.now()
@@ -244,76 +232,3 @@ class Routes:
         )
         await self.service.silence(ended)
         return web.json_response(ended.to_dict())
-
-    # --- action links ---------------------------------------------------------------------------------------------
-
-    async def ask(self, request: web.Request) -> web.StreamResponse:
-        """Show what a link does, and ask. Nothing happens yet: who previews links only reads this."""
-        link = self._link(request)
-        doing = f"<h1>{WORDS[link.action]}?</h1><dl><dt>Workflow</dt><dd>{html.escape(link.workflow)}</dd>"
-        doing += f"<dt>Run</dt><dd>{html.escape(link.run)}</dd>"
-        doing += f"<dt>Step</dt><dd>{html.escape(link.step)}</dd></dl>" if link.step else "</dl>"
-        rest = said(max(0.0, link.expires - self.service.now()))
-        form = f'<form method="post"><button>{WORDS[link.action]}</button></form><p>This link works once, for {rest} more.</p>'
-        return _page(doing + form)
-
-    async def act(self, request: web.Request) -> web.StreamResponse:
-        """Do what a link says."""
-        link = self._link(request)
-        assert self.service.links is not None, "there is a link"  # noqa: S101 - for the type checker
-        try:
-            done = await self.service.links.use(link)
-        except LinkRefused as refused:
-            return _page(f"<h1>Nothing was done</h1><p>{html.escape(str(refused))}</p>", 409)
-        return _page(f"<h1>Done</h1><p>{html.escape(done)}</p>")
-
-    def _link(self, request: web.Request) -> Link:
-        if self.service.links is None:
-            raise Refused(
-                404, "Action links are switched off; write enabled = true below [alerting.actions]."
-            )
-        try:
-            return self.service.links.read(request.match_info["token"])
-        except LinkRefused as refused:
-            raise Refused(403, str(refused)) from refused
-
-
-def _guarded(
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except Refused as refused:
-            status = refused.status
-            data = {
-                "type": "about:blank",
-                "title": HTTPStatus(status).phrase,
-                "status": status,
-                "detail": str(refused),
-            }
-            return web.json_response(data, status=status, content_type="application/problem+json")
-
-    return handle
-
-
-async def _body(request: web.Request, kind: type[T]) -> T:
-    try:
-        return TypeAdapter(kind).validate_json(await request.read() or b"{}")
-    except ValidationError as error:
-        raise Refused(400, f"{first_problem(error)}.") from error
-
-
-def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", "100")
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000:
-        raise Refused(400, "limit: write a number from 1 to 1000.")
-    return int(text)
-
-
-def _page(content: str, status: int = 200) -> web.Response:
-    text = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<meta name="robots" content="noindex"><title>Stagelight</title><main>{content}</main></html>'
-    )
-    return web.Response(text=text, content_type="text/html", status=status)

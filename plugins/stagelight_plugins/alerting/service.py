@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_plugins.alerting import past
-from stagelight_plugins.alerting.conditions import Round, SqlCondition
+from stagelight_plugins.alerting.conditions import Round
 from stagelight_plugins.alerting.delivery.lanes import Lane
 from stagelight_plugins.alerting.desk import SETTLE_SECONDS, Desk
 from stagelight_plugins.alerting.notifiers.slack import PACE_SECONDS, SlackNotifier
@@ -18,16 +18,17 @@ from stagelight_plugins.alerting.state.store import Save
 from stagelight_plugins.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 
     from stagelight.events import Event
     from stagelight_plugins.alerting.actions import ActionLinks
     from stagelight_plugins.alerting.delivery.delivery import Delivery
+    from stagelight_plugins.alerting.rules.rulebook import Kept, Rulebook
     from stagelight_plugins.alerting.settings import Checked
     from stagelight_plugins.alerting.state.book import Fact
     from stagelight_plugins.alerting.state.silences import Silence
     from stagelight_plugins.alerting.state.store import Store
-    from stagelight_plugins.hookspecs import Batch, Collector, Condition, Notifier
+    from stagelight_plugins.hookspecs import Batch, Collector, Notifier
 
 TURN_SECONDS: Final = 1.0
 """The clock is looked at so often where nothing is due."""
@@ -62,14 +63,14 @@ class Service:
         checked: Checked,
         store: Store,
         notifiers: Mapping[str, Notifier],
-        conditions: Mapping[str, Condition],
+        rulebook: Rulebook,
         *,
         now: Callable[[], float] = time.time,
         settle: float = SETTLE_SECONDS,
         links: ActionLinks | None = None,
     ) -> None:
         self.collector = collector
-        self.checked = checked
+        self.rulebook = rulebook
         self.store = store
         base = checked.settings.url or collector.url
         self.desk = Desk(checked, base.rstrip("/"), settle=settle)
@@ -81,17 +82,19 @@ class Service:
             )
             for name, notifier in notifiers.items()
         }
-        self.rounds = [
-            Round(rule, conditions.get(rule.name) or SqlCondition(collector, rule.sql), self._find, now)
-            for rule in checked.rules
-            if rule.when == "sql" or rule.name in conditions
-        ]
+        self.rounds: dict[str, Round] = {}
         self.learned = ""
         """Why nothing was learned from history yet; empty when it was."""
         self._due = asyncio.Event()
         self._gap: Gap | None = None
         self._seq = 0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def checked(self) -> Checked:
+        """The settings, with the rules that are in force."""
+        return self.desk.checked
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -114,35 +117,42 @@ class Service:
     async def start(self) -> None:
         """Take up where the last process stopped, and begin."""
         saved = await asyncio.to_thread(self.store.load)
+        self.rulebook.restore(saved.rules)
+        self.desk.change_rules(self.rulebook.in_force(), self.now())
         self.desk.restore(saved, self.now())
-        for rounds in self.rounds:
-            for alert in saved.alerts:
-                if alert.rule == rounds.rule.name and not alert.ended:
-                    own = {"alertname", "severity", *rounds.rule.labels}
-                    rounds.remember(tuple(sorted((k, v) for k, v in alert.labels.items() if k not in own)))
         for name, lane in self.lanes.items():
             lane.disabled = saved.meta.get(DISABLED + name, "")
             lane.on_disabled = lambda reason, name=name: self._remember_disabled(name, reason)  # type: ignore[misc]
             lane.offer(delivery for delivery in saved.outbox if delivery.receiver == name)
         works = [("turns", self._run()), ("past", self._look_back())]
         works += [(f"lane-{name}", lane.run()) for name, lane in self.lanes.items()]
-        works += [(f"rule-{rounds.rule.name}", rounds.run()) for rounds in self.rounds]
         for name, work in works:
-            self._begin(name, work)
+            _ = self._begin(name, work)
+        self._begin_to_ask({rule.name for rule in self.rulebook.in_force()})
 
     async def stop(self) -> None:
         """Write down what is known, and stop."""
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks = self._tasks, set()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._save([])
         await asyncio.to_thread(self.store.close)
 
-    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"alerting-{name}")
-        self._tasks.append(task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_say_if_it_ended)
+        return task
+
+    def _begin_to_ask(self, names: Collection[str]) -> None:
+        """Begin to ask the conditions of these rules, as far as they hold and have one."""
+        for entry in self.rulebook.entries():
+            if entry.name in names and entry.holds and entry.rule and entry.condition:
+                rounds = self.rounds[entry.name] = Round(entry.rule, entry.condition, self._find, self.now)
+                rounds.remember_open(self.desk.book)
+                self._asking[entry.name] = self._begin(f"rule-{entry.name}", rounds.run())
 
     async def _run(self) -> None:
         """Let time pass, and write down and tell what is due."""
@@ -173,9 +183,9 @@ class Service:
         save = self.desk.unsaved(outbox)
         if save:
             await _until_done(lambda: self.store.save(save))
-        for delivery in outbox:
-            if delivery.receiver in self.lanes:
-                self.lanes[delivery.receiver].offer([delivery])
+        for name, lane in self.lanes.items() if outbox else ():
+            if mine := [delivery for delivery in outbox if delivery.receiver == name]:
+                lane.offer(mine)
 
     # --- the past -------------------------------------------------------------------------------------------------
 
@@ -230,6 +240,28 @@ class Service:
         facts = [self.desk.watch.overdue.remember(alert, self.now()) for alert in alerts]
         self._find([fact for fact in facts if fact is not None])
 
+    # --- the rules of the page ------------------------------------------------------------------------------------
+
+    async def keep_rule(self, kept: Kept) -> None:
+        """Add or change a rule of the page: it is durable first, then it holds."""
+        await self.store.keep_rule(kept)
+        self.rulebook.put(kept)
+        self._put_in_force()
+
+    async def drop_rule(self, name: str) -> None:
+        """Take a rule of the page out."""
+        await self.store.drop_rule(name)
+        self.rulebook.drop(name)
+        self._put_in_force()
+
+    def _put_in_force(self) -> None:
+        changed = self.desk.change_rules(self.rulebook.in_force(), self.now())
+        for name in changed & self._asking.keys():
+            del self.rounds[name]
+            self._asking.pop(name).cancel()
+        self._begin_to_ask(changed)
+        self._due.set()
+
     # --- what people do -------------------------------------------------------------------------------------------
 
     async def silence(self, silence: Silence) -> None:
@@ -262,13 +294,20 @@ class Service:
         await self.store.save(_meta(receiver, ""))
 
     def _remember_disabled(self, receiver: str, reason: str) -> None:
-        self._begin(f"disable-{receiver}", self.store.save(_meta(receiver, reason)))
+        _ = self._begin(f"disable-{receiver}", self.store.save(_meta(receiver, reason)))
 
     def problems(self) -> list[str]:
         """Return what is wrong, each in a sentence."""
         found = [f"receiver {lane.name} {lane.disabled}" for lane in self.lanes.values() if lane.disabled]
         found += [
-            f"rule {each.rule.name} cannot be checked: {each.problem}" for each in self.rounds if each.problem
+            f"rule {each.rule.name} cannot be checked: {each.problem}"
+            for each in self.rounds.values()
+            if each.problem
+        ]
+        found += [
+            f"rule {each.name} of the page does not hold: {each.problem}"
+            for each in self.rulebook.entries()
+            if each.enabled and each.problem
         ]
         if self.learned:
             found.append(f"history cannot be asked what is usual: {self.learned}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
@@ -30,11 +31,13 @@ from stagelight_plugins.alerting.rules.spans import Span  # noqa: TC001 - pydant
 from stagelight_plugins.errors import BadSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from stagelight_plugins.errors import Place
 
 NAME: Final = "alerting"
+LONGEST_NAME: Final = 100
+"""Characters in the name of a rule, which is a label of its alerts."""
 
 
 class Inhibition(BaseModel):
@@ -77,7 +80,7 @@ class ActionLinks(BaseModel):
     model_config = STRICT
 
     enabled: bool = False
-    expire: Span = 86_400.0
+    expire: Span = Field(default=86_400.0, gt=0, le=30 * 86_400.0)
 
 
 class Settings(BaseModel):
@@ -198,20 +201,35 @@ def _rules(
     ]
     yield from (rule for name, rule in BUILT_IN.items() if name not in {*settings.off, *settings.rules})
     for name, table in settings.rules.items():
-        place = ("rules", name)
-        given = {"name": name, **cast("dict[str, Any]", table)} if isinstance(table, dict) else table
-        rule = _validated(Rule, given, place, problems)
-        if rule is None:
-            continue
-        if rule.when not in kinds:
-            problems.append(((*place, "when"), f"nothing is called {rule.when!r}{_near(rule.when, kinds)}"))
-        for receiver in rule.receivers or ():
-            if receiver not in receivers:
-                have = ", ".join(receivers) or "none yet"
-                problems.append(
-                    ((*place, "receivers"), f"there is no receiver {receiver!r}; there are: {have}")
-                )
-        yield rule
+        rule = rule_of(name, table, receivers, kinds, problems, ("rules", name))
+        if rule is not None:
+            yield rule
+
+
+def rule_of(
+    name: str,
+    table: object,
+    receivers: Collection[str],
+    kinds: Collection[str],
+    problems: list[tuple[Place, str]],
+    place: Place = (),
+) -> Rule | None:
+    """Return a table as a rule, and add to `problems` what is wrong with it."""
+    given = {**cast("dict[str, Any]", table), "name": name} if isinstance(table, Mapping) else table
+    rule = _validated(Rule, given, place, problems)
+    if rule is None:
+        return None
+    if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+        problems.append((place, f"write a name of 1 to {LONGEST_NAME} letters that can be seen"))
+    if rule.when not in kinds:
+        problems.append(((*place, "when"), f"nothing is called {rule.when!r}{_near(rule.when, kinds)}"))
+    have = ", ".join(receivers) or "none yet"
+    problems += [
+        ((*place, "receivers"), f"there is no receiver {receiver!r}; there are: {have}")
+        for receiver in rule.receivers or ()
+        if receiver not in receivers
+    ]
+    return rule
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -244,8 +262,30 @@ def _told(item: Any, model: type[BaseModel]) -> str:
         return f"there is no such {what}{_near(str(item['loc'][-1]), known)}"
     if item["type"] == "missing":
         return "this is needed"
-    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "string_pattern_mismatch":
+        return _WORDS[str(item["loc"][-1])]
+    if item["type"] in _TYPES:
+        return _TYPES[item["type"]]
+    message = str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "This should be")
     return message[:1].lower() + message[1:]
+
+
+_TYPES: Final = {
+    **dict.fromkeys(("dict_type", "model_type"), "this is a table; write it as name = { key = 'value' }"),
+    **dict.fromkeys(("tuple_type", "list_type"), "this is a list; write ['one', 'another']"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "write true or false"),
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "float_type", "float_parsing"), "this is no number; write one"
+    ),
+    "string_type": "this is a text; write it in quotes",
+}
+"""What is said of a value of the wrong type."""
+_WORDS: Final = {
+    "severity": "write critical, error, warning or info",
+    "tls": "write starttls, implicit or none",
+    "url": "write where people reach the collector, such as https://stagelight.example.com",
+}
+"""What is said of a text that is none of those that may stand there."""
 
 
 def _near(name: str, possible: Collection[str]) -> str:

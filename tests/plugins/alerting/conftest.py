@@ -124,7 +124,7 @@ class Receiver:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def until(self, count: int, seconds: float = 20.0) -> list[Heard]:
+    async def until(self, count: int, seconds: float = 60.0) -> list[Heard]:
         """Return what was heard when so many requests have come."""
         async with asyncio.timeout(seconds):
             while len(self.heard) < count:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -11,6 +12,8 @@ import pytest
 
 from stagelight_collector.app import Collector
 from stagelight_plugins import hookimpl
+from stagelight_plugins.alerting.actions import link_key
+from stagelight_plugins.alerting.state.store import LONGEST_LINK, Store
 from stagelight_plugins.engine import NonRetryableError, WorkflowEntrypoint
 from stagelight_plugins.engine.plugin import plugin as engine_plugin
 from stagelight_plugins.manager import Plugins
@@ -19,7 +22,6 @@ from .test_alerting import failing, settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
-    from pathlib import Path
 
     from .conftest import Receiver
 
@@ -109,7 +111,7 @@ async def test_a_link_that_was_changed_or_is_old_does_nothing(
         monkeypatch.setattr(service.links, "now", lambda: time.time() + 90_000)  # type: ignore[attr-defined]
         async with session.post(url) as answer:
             assert answer.status == 403
-            assert "expired" in (await answer.json())["detail"]
+            assert "This link has expired." in await answer.text()
     assert engine.done == []
 
 
@@ -151,7 +153,19 @@ class Greeting(WorkflowEntrypoint):
         return str(await step.do("welcome", lambda: event.payload["name"]))
 
 
-async def test_an_instance_of_the_engine_is_approved_by_a_link(tmp_path: Path, receiver: Receiver) -> None:
+async def buttons(receiver: Receiver) -> dict[str, str]:
+    """Return the links of the first message, by their words."""
+    (heard, *_) = await receiver.until(1)
+    (found,) = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
+    return {button["text"]["text"]: button["url"] for button in found}
+
+
+@pytest.mark.parametrize(
+    ("action", "end"), [("Approve", "workflow_completed"), ("Reject", "workflow_errored")]
+)
+async def test_an_instance_that_asks_is_answered_by_a_link(
+    tmp_path: Path, receiver: Receiver, action: str, end: str
+) -> None:
     rules = {"asks": {"when": "waiting", "for": "0s"}}
     table = {"slack": receiver.url, "actions": {"enabled": True}, "rules": rules}
     async with Collector(settings(tmp_path, table)) as collector, aiohttp.ClientSession() as session:
@@ -162,44 +176,61 @@ async def test_an_instance_of_the_engine_is_approved_by_a_link(tmp_path: Path, r
         desk.desk._settle = 0  # noqa: SLF001 - half a minute is long
         (workflow,) = await plane.register(Greeting)
         made = await plane.create(workflow.name, {"name": "Ann"})
-        (heard,) = await receiver.until(1)
-        assert "has been waiting for an answer" in heard.json["text"]
-        (buttons,) = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
-        found = {button["text"]["text"]: button["url"] for button in buttons}
+        found = await buttons(receiver)
+        assert "has been waiting for an answer" in receiver.heard[0].json["text"]
         assert set(found) == {"Approve", "Reject"}
-        async with session.post(found["Approve"]) as answer:
+        async with session.post(found[action]) as answer:
             assert answer.status == 200, await answer.text()
         told = [event.type async for event in plane.subscribe(workflow.name, made.id)]
-        assert told[-1] == "workflow_completed"
+        assert told[-1] == end
 
 
+@pytest.mark.parametrize("action", ["Retry", "Skip the step"])
 async def test_an_instance_that_failed_can_be_tried_again_or_go_on_without_the_step(
-    tmp_path: Path, receiver: Receiver
+    tmp_path: Path, receiver: Receiver, action: str
 ) -> None:
     table = {"slack": receiver.url, "actions": {"enabled": True}}
     async with Collector(settings(tmp_path, table)) as collector, aiohttp.ClientSession() as session:
         plane = engine_plugin.control_plane(collector)
         assert plane is not None
         (workflow,) = await plane.register(Broken)
-        made = await plane.create(workflow.name)
-        (heard,) = await receiver.until(1)
-        (buttons,) = [block["elements"] for block in heard.json["blocks"] if block["type"] == "actions"]
-        found = {button["text"]["text"]: button["url"] for button in buttons}
+        made = await plane.create(workflow.name, {"key": str(tmp_path / "key")})
+        found = await buttons(receiver)
         assert set(found) == {"Retry", "Skip the step"}
-        async with session.post(found["Skip the step"]) as answer:
+        if action == "Retry":
+            (tmp_path / "key").touch()
+        async with session.post(found[action]) as answer:
             assert answer.status == 200, await answer.text()
         told = [event.type async for event in plane.subscribe(workflow.name, made.id)]
         assert told[-1] == "workflow_completed"
 
 
 class Broken(WorkflowEntrypoint):
-    """Has a step that always fails."""
+    """Has a step that fails until there is a key."""
 
     async def run(self, event: Any, step: Any) -> str:
-        del event
+        def open_door() -> None:
+            if not Path(event.payload["key"]).exists():
+                raise NonRetryableError("no such door")
 
-        def fail() -> None:
-            raise NonRetryableError("no such door")
-
-        await step.do("open door", fail)
+        await step.do("open door", open_door)
         return "in"
+
+
+def test_a_key_that_a_crash_left_empty_is_made_anew(tmp_path: Path) -> None:
+    first = link_key(tmp_path / "links.key")
+    assert link_key(tmp_path / "links.key") == first
+    (tmp_path / "links.key").write_bytes(b"")
+    (tmp_path / "links.new").write_bytes(b"half")
+    again = link_key(tmp_path / "links.key")
+    assert (len(again), again != first) == (32, True)
+    assert (tmp_path / "links.key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_used_links_are_forgotten_when_none_of_them_could_live_any_more(tmp_path: Path) -> None:
+    store = Store(tmp_path / "alerts.sqlite")
+    assert await store.use_link("one", 0.0)
+    assert not await store.use_link("one", LONGEST_LINK)
+    assert await store.use_link("two", LONGEST_LINK + 1)
+    assert await store.use_link("one", LONGEST_LINK + 1)
+    store.close()

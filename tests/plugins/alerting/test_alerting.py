@@ -59,7 +59,7 @@ class Client:
 
     async def until(self, path: str, condition: Callable[[Any], object]) -> Any:
         """Return an answer for which something holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 _, found = await self.ask("GET", path)
                 if condition(found):
@@ -120,6 +120,18 @@ async def test_what_failed_to_arrive_is_shown_and_can_be_tried_again(
     assert receiver.heard[0].headers["webhook-id"] == receiver.heard[1].headers["webhook-id"]
 
 
+async def test_of_many_alerts_the_newest_are_listed_and_the_rest_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagelight_plugins.alerting.routes.MOST_SHOWN", 3)
+    async with running(tmp_path, {}) as client:
+        now = time.time()
+        for number in range(5):
+            await client.collector.accept(failing(f"r{number}", f"w{number}", now - 60 + number))
+        found = await client.until("alerts", lambda found: found["left_out"] == 2)
+        assert [alert["labels"]["workflow"] for alert in found["alerts"]] == ["w4", "w3", "w2"]
+
+
 async def test_a_disabled_receiver_stays_disabled_over_a_restart(tmp_path: Path, receiver: Receiver) -> None:
     receiver.answers.append(410)
     async with running(tmp_path, {"webhook": receiver.url}) as client:
@@ -154,7 +166,7 @@ async def test_what_history_knows_from_before_is_usual_after_a_restart(
         await client.collector.publish(events)
     async with running(tmp_path, {"webhook": receiver.url, "off": ["missed-run"]}) as client:
         service = _service(client.collector)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not service.desk.watch.steps or service.learned:  # noqa: ASYNC110 - it is told by nobody
                 await asyncio.sleep(0.02)
         usual = service.desk.watch.steps["etl", "load"].usual
@@ -301,7 +313,7 @@ async def test_a_plugin_brings_a_notifier_and_a_condition(tmp_path: Path, pager:
         "rules": {"disk": {"when": "disk_full"}},
     }
     async with running(tmp_path, table):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await pager.news.wait()
     assert pager.sent[0].title == "the disk is 91% full"
     assert pager.sent[0].alerts[0].labels["workflow"] == "disk"

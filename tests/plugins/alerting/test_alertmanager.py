@@ -40,7 +40,7 @@ async def alertmanager(folder: Path, receiver: Receiver) -> AsyncGenerator[str]:
     )  # fmt: skip
     try:
         assert process.stderr is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             async for line in process.stderr:
                 if b"Listening on" in line or b"msg=Listening" in line:
                     break

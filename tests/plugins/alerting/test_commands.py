@@ -64,7 +64,9 @@ async def test_the_commands_show_test_silence_and_retry(
         assert silenced["id"] in (await terminal.run("silences"))[1]
         assert f"silence {silenced['id']}" in (await terminal.run("list"))[1]
         assert (await terminal.run("unsilence", silenced["id"]))[0] == 0
-        assert [line.split("  ")[1].strip() for line in (await terminal.run("history"))[1].splitlines()[1:]] == ["acknowledged", "fired"]  # fmt: skip
+        assert "acknowledged" in (await terminal.run("history"))[1]
+        history = json.loads((await terminal.run("history", "--json"))[1])["changes"]
+        assert [change["what"] for change in history] == ["acknowledged", "fired"]
 
         assert (await terminal.run("test", "slack"))[:2] == (0, "slack took it.\n")
         assert "this is a sample" in receiver.heard[2].json["text"]
@@ -72,6 +74,29 @@ async def test_the_commands_show_test_silence_and_retry(
             json.loads((await terminal.run("preview", "--rule", "slow-step", "--json"))[1])["receiver"]
             == "slack"
         )
+
+
+async def test_the_rules_are_listed_with_where_they_come_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = {"off": ["missed-run"], "rules": {"late": {"when": "stuck", "silent_for": "10m"}}}
+    async with running(tmp_path, table) as client:
+        await client.ask(
+            "POST", "rules", {"name": "paid", "rule": {"when": "run_failed", "match": {"workflow": "b\x1b*"}}}
+        )
+        terminal = Terminal(client, capsys)
+        _, out, _ = await terminal.run("rules")
+        rows = [[cell for cell in line.split("  ") if cell] for line in out.splitlines()[1:]]
+        assert [[cell.strip() for cell in row] for row in rows] == [
+            ["missed-run", "no", "configuration", "no run starts when one usually does"],
+            ["run-failed", "yes", "built in", "a run fails"],
+            ["slow-step", "yes", "built in", "a step takes longer than it usually does"],
+            ["stuck-run", "yes", "built in", "a run is silent for longer than it usually does"],
+            ["late", "yes", "configuration", "a run is silent for longer than 10 min"],
+            ["paid", "yes", "page", "a run fails, where workflow is b *"],
+        ]
+        found = json.loads((await terminal.run("rules", "--json"))[1])
+        assert found["rules"][4]["rule"] == {"when": "stuck", "silent_for": 600.0}
 
 
 @pytest.mark.parametrize(

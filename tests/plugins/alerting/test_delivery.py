@@ -70,7 +70,7 @@ class Yard:
 
     async def until(self, delivery: Delivery, tries: int) -> Delivery:
         """Return how a delivery stands in the file after so many tries."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 found = await self.store.delivery(delivery.id)
                 assert found is not None
@@ -80,7 +80,7 @@ class Yard:
 
     async def idle(self, lane: Lane) -> None:
         """Return when nothing waits in a lane."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while lane.waiting:  # noqa: ASYNC110 - a lane tells nobody
                 await asyncio.sleep(0)
 

@@ -1,4 +1,5 @@
 import { address } from '../api';
+import type { FieldError, RuleList } from './rules';
 
 export interface Alert {
   readonly fingerprint: string;
@@ -45,6 +46,8 @@ export interface Silence {
 
 export interface Overview {
   readonly alerts: readonly Alert[];
+  /** How many there are beside these. */
+  readonly left_out: number;
   readonly receivers: readonly Receiver[];
   readonly problems: readonly string[];
 }
@@ -52,16 +55,28 @@ export interface Overview {
 export interface Everything extends Overview {
   readonly deliveries: readonly Delivery[];
   readonly silences: readonly Silence[];
+  readonly rules: RuleList;
+}
+
+/** What the collector refused: a sentence, and what is wrong with each field. */
+export class Refused extends Error {
+  readonly errors: readonly FieldError[];
+
+  constructor(detail: string, errors: readonly FieldError[] = []) {
+    super(detail);
+    this.errors = errors;
+  }
 }
 
 /** All that the page shows. Rejects with a message that can be shown. */
 export async function fetchAll(): Promise<Everything> {
-  const [overview, { deliveries }, { silences }] = await Promise.all([
+  const [overview, { deliveries }, { silences }, rules] = await Promise.all([
     ask<Overview>('GET', 'alerts'),
     ask<{ deliveries: Delivery[] }>('GET', 'deliveries?state=waiting,failed&limit=50'),
     ask<{ silences: Silence[] }>('GET', 'silences'),
+    ask<RuleList>('GET', 'rules'),
   ]);
-  return { ...overview, deliveries: deliveries.filter((each) => each.problem), silences };
+  return { ...overview, deliveries: deliveries.filter((each) => each.problem), silences, rules };
 }
 
 /** Ask a route of alerting. Rejects with a message that can be shown. */
@@ -73,8 +88,8 @@ export async function ask<T>(method: string, path: string, body?: unknown): Prom
   }
   const response = await fetch(address(`-/alerting/${path}`), init).catch(() => null);
   if (!response) throw new Error('The collector cannot be reached.');
-  const answer = (await response.json().catch(() => ({}))) as { detail?: string };
+  const answer = (await response.json().catch(() => ({}))) as { detail?: string; errors?: FieldError[] };
   if (response.status === 404 && !answer.detail) throw new Error('Alerting is switched off on this collector.');
-  if (!response.ok) throw new Error(answer.detail ?? `The collector answered ${response.status}.`);
+  if (!response.ok) throw new Refused(answer.detail ?? `The collector answered ${response.status}.`, answer.errors);
   return answer as T;
 }

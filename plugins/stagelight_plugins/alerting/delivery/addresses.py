@@ -30,6 +30,7 @@ _NOT_PUBLIC: Final = tuple(
 )  # fmt: skip
 _GLOBAL_UNICAST: Final = ip_network("2000::/3")
 _SECRETIVE: Final = re.compile(r"token|secret|passw|api_?key|signature|^key$|^sig$|^auth", re.IGNORECASE)
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?")
 _LOOKS_NUMERIC: Final = re.compile(r"(0x[0-9a-f]*|\d+)\.?\Z", re.IGNORECASE)
 
 
@@ -73,13 +74,18 @@ def check_url(url: str, allowed: Sequence[Network] = ()) -> tuple[Network, ...]:
         )
     if any(_SECRETIVE.search(key) for key, _ in parse_qsl(parts.query, keep_blank_values=True)):
         raise ValueError("a URL's query is no place for a secret; write headers = { … = 'env:NAME' } instead")
+    if not _HOST.fullmatch(host) and host.isascii():
+        raise ValueError("this is no address of a receiver; its host has letters, digits, '-' and '.'")
     if not host.isascii():
         raise ValueError("write the host in ASCII (xn--…)")
     consent = (*allowed, *LOOPBACK) if _is_loopback(host) else tuple(allowed)
     _check_host(host, consent)
     if parts.scheme == "http" and not _is_named(host, consent):
         raise ValueError("what is sent there could be read on the way; write https://…")
-    _ = parts.port  # raises ValueError where it is none
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError("this is no port; write one from 1 to 65535") from error
     return consent
 
 

@@ -63,11 +63,12 @@ class Lane:
 
     def offer(self, deliveries: Iterable[Delivery]) -> None:
         """Take what is durable already."""
-        for delivery in deliveries:
-            for earlier in self._waiting:
-                if earlier.group == delivery.group and earlier.group not in self._under_way:
-                    earlier.due = min(earlier.due, self.now())
-            self._waiting.append(delivery)
+        new = list(deliveries)
+        groups = {delivery.group for delivery in new} - self._under_way.keys()
+        for earlier in self._waiting:
+            if earlier.group in groups:
+                earlier.due = min(earlier.due, self.now())
+        self._waiting += new
         self._woken.set()
 
     def retry_now(self) -> None:
@@ -143,7 +144,9 @@ class Lane:
         except TimeoutError:
             self._failed(delivery, DeliveryFailed(f"took more than {PATIENCE_SECONDS:g} s"))
         except Exception as error:  # noqa: BLE001 - a plugin's notifier may raise anything
-            self._failed(delivery, DeliveryFailed(f"{type(error).__name__}: {error}"))
+            # What it says may hold an address or a key: only its name is shown.
+            _log.debug("the notifier of %s raised", self.name, exc_info=True)
+            self._failed(delivery, DeliveryFailed(f"its notifier raised {type(error).__name__}"))
         else:
             self._sent(delivery)
 
@@ -170,8 +173,12 @@ class Lane:
         idle = [each for each in self._waiting if each.group not in self._under_way]
         over = len(idle) if self.disabled else max(0, len(self._waiting) - MOST_WAITING)
         why = self.disabled or f"more than {MOST_WAITING} messages waited"
-        for delivery in idle[:over]:
-            self.given_up += 1
+        if not over:
+            return
+        gone = idle[:over]
+        for delivery in gone:
             delivery.failed(why, 0, self.now(), wait=0.0, chance=0.0, final=True)
-            self._waiting.remove(delivery)
-            await self.store.update(delivery)
+        self.given_up += len(gone)
+        known = {delivery.id for delivery in gone}
+        self._waiting = [delivery for delivery in self._waiting if delivery.id not in known]
+        await self.store.update(*gone)

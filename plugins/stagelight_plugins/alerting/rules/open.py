@@ -42,6 +42,8 @@ class OpenRun:
     """Steps that failed, and may be tried again while it goes on."""
     told: set[str] = field(default_factory=set[str])
     """Rules that have said something of it."""
+    told_quiet: bool = False
+    """Whether one of them said that it is silent, or waits."""
     look_at: float = 0.0
     """Before then nothing of it can be overdue."""
 

@@ -9,7 +9,7 @@ from stagelight_plugins.alerting.rules.spans import said
 from stagelight_plugins.alerting.state.book import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from stagelight_plugins.alerting.rules.baselines import Baseline
     from stagelight_plugins.alerting.rules.open import KnownStep, KnownWorkflow, OpenRun, OpenStep
@@ -53,6 +53,18 @@ class Overdue:
         for known in list(self._watch.workflows.values()):
             self._look_at_workflow(known, now)
 
+    def change_rules(self, anew: Collection[str], now: float) -> None:
+        """Forget what rules said that begin anew, and look at everything soon."""
+        self._missing = {key for key in self._missing if key[0] not in anew}
+        for run in self._watch.runs.values():
+            run.told.difference_update(anew)
+            run.look_at = 0.0
+        for step in self._watch.steps.values():
+            for each in step.open.values():
+                each.told.difference_update(anew)
+        if self._looked != -math.inf:
+            self._expect_the_named(now)
+
     def _after(self, at: float) -> float:
         """Return a time after whatever was said by the clock here, also where the sender's clock is behind."""
         return max(at, self._looked + 1e-6)
@@ -69,34 +81,37 @@ class Overdue:
                 continue
             if now - run.last > limit:
                 notes = _notes(now - run.last, rule.silent_for, run.known.silence)
-                self._tell_of_run(rule, run, now, notes, "quiet")
+                self._tell_of_run(rule, run, now, notes, quiet=True)
             else:
                 run.look_at = min(run.look_at, run.last + limit)
         for rule in run.known.of("waiting") if run.asks else ():
             if now - run.last >= (rule.longer_than or 0.0):
-                self._tell_of_run(rule, run, now, {"duration": said(now - run.last)}, "quiet")
+                self._tell_of_run(rule, run, now, {"duration": said(now - run.last)}, quiet=True)
             else:
                 run.look_at = min(run.look_at, run.last + (rule.longer_than or 0.0))
         for rule in run.known.of("run_too_long"):
             limit = rule.longer_than if rule.longer_than is not None else run.known.length.limit
             if now - run.started > limit:
                 notes = _notes(now - run.started, rule.longer_than, run.known.length)
-                self._tell_of_run(rule, run, now, notes, "")
+                self._tell_of_run(rule, run, now, notes)
             else:
                 run.look_at = min(run.look_at, run.started + limit)
 
-    def _tell_of_run(self, rule: Rule, run: OpenRun, now: float, notes: dict[str, str], mark: str) -> None:
+    def _tell_of_run(
+        self, rule: Rule, run: OpenRun, now: float, notes: dict[str, str], *, quiet: bool = False
+    ) -> None:
         if rule.name in run.told:
             return
         if rule.needs_more and not rule.match.fits_rest(run.service, run.attributes):
             return
-        run.told |= {rule.name, mark} - {""}
+        run.told.add(rule.name)
+        run.told_quiet |= quiet
         about = (("workflow", run.known.name), ("run", run.id))
         self._tell(Fact(rule, about, True, now, {**notes, "service": run.service}))
 
     def moves_again(self, run: OpenRun, at: float) -> None:
         """Say that a run is no longer stuck, nor waits."""
-        run.told.discard("quiet")
+        run.told_quiet = False
         for rule in (*run.known.of("stuck"), *run.known.of("waiting")):
             self._no_longer(rule, run, at)
 
@@ -205,7 +220,8 @@ class Overdue:
             return None
         run = self._watch.runs.get(run_id)
         if run is not None and rule.when in {"stuck", "waiting", "run_too_long"}:
-            run.told |= {rule.name} | (set() if rule.when == "run_too_long" else {"quiet"})
+            run.told.add(rule.name)
+            run.told_quiet |= rule.when != "run_too_long"
             return None
         step = self._watch.steps.get((workflow, alert.labels.get("step", "")))
         going_on = [each for each in step.open.values() if each.run == run_id] if step else []

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+LONGEST: Final = 100 * 365 * 86_400.0
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 
 
@@ -18,12 +19,18 @@ def seconds(value: object) -> float:
         ValueError: It is none.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
-        return float(value)
+        return _bounded(value)
     text = str(value).replace(" ", "")
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError("this is no span of time; write for example '30s', '5m', '1h30m' or '1d'")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return _bounded(sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def _bounded(span: float) -> float:
+    if span > LONGEST:
+        raise ValueError("this is longer than a hundred years; write a shorter span of time")
+    return float(span)
 
 
 Span = Annotated[float, BeforeValidator(seconds)]

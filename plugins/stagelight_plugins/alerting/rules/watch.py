@@ -26,7 +26,7 @@ from stagelight_plugins.alerting.rules.overdue import Overdue
 from stagelight_plugins.alerting.state.book import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from stagelight.events import Event
     from stagelight_plugins.alerting.rules.rule import Rule
@@ -115,7 +115,7 @@ class Watch:
         run.waits = kind.waits
         if run.asks:
             run.look_at = 0.0
-        if run.told and "quiet" in run.told:
+        if run.told_quiet:
             self.overdue.moves_again(run, heard)
 
     def _handlers(self) -> Mapping[EventType, _Handler]:
@@ -130,6 +130,22 @@ class Watch:
             EventType.STEP_SKIPPED: self._step_ended,
             EventType.STEP_FAILED: self._step_ended,
         }
+
+    def change_rules(
+        self, rules: Sequence[Rule], changed: Collection[str], anew: Collection[str], now: float
+    ) -> None:
+        """Evaluate other rules from now on. What is open stays open; what rules said that begin anew is forgotten."""
+        self.rules = rules
+        new = [rule for rule in rules if rule.name in changed]
+        for known in self.workflows.values():
+            fitting = [rule for rule in new if rule.match.fits_names(known.name)]
+            left = [rule for kind in known.rules.values() for rule in kind if rule.name not in changed]
+            known.rules = by_kind([*left, *fitting])
+        for step in self.steps.values():
+            fitting = [rule for rule in new if rule.match.fits_names(step.workflow, step.name)]
+            step.failed = _changed(step.failed, "step_failed", fitting, changed)
+            step.too_long = _changed(step.too_long, "step_too_long", fitting, changed)
+        self.overdue.change_rules(anew, now)
 
     def turn(self, now: float) -> None:
         """Look for what did not happen."""
@@ -310,6 +326,13 @@ class Watch:
         for rule in rules if self._is_any_told() else ():
             if self._is_told(rule, about) and not (only_pending and rule.wait == 0):
                 self._tell(Fact(rule, about, False, event.time / NS))
+
+
+def _changed(
+    before: Sequence[Rule], kind: str, fitting: Sequence[Rule], changed: Collection[str]
+) -> list[Rule]:
+    left = [rule for rule in before if rule.name not in changed]
+    return [*left, *(rule for rule in fitting if rule.when == kind)]
 
 
 def _name(event: Event) -> str:

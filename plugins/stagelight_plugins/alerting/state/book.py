@@ -13,7 +13,7 @@ from stagelight_plugins.alerting.rules.wording import short, summary
 from stagelight_plugins.alerting.state.alert import RUNS, Alert, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from stagelight_plugins.alerting.rules.rule import Rule
 
@@ -78,6 +78,14 @@ class Book:
                 self.pending.add(alert.fingerprint)
             elif alert.status == "firing":
                 self.firing.add(alert.fingerprint)
+
+    def change_rules(self, rules: Mapping[str, Rule], anew: Collection[str], now: float) -> None:
+        """Go on with other rules; what was so by those that begin anew is over."""
+        self.rules = dict(rules)
+        self._prints.clear()
+        for print_ in [*self.pending, *self.firing]:
+            if self.alerts[print_].rule in anew:
+                self._resolve(self.alerts[print_], "expired", now)
 
     def knows_of(self, rule: Rule, about: tuple[tuple[str, str], ...]) -> bool:
         """Whether an alert of these labels is pending or fires."""

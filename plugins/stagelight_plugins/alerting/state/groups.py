@@ -72,6 +72,16 @@ class News:
     resolved: Sequence[Alert]
 
 
+@dataclass(slots=True)
+class Burning:
+    """Alerts that fire and may keep others quiet."""
+
+    sources: list[dict[tuple[str | None, ...], list[Alert]]]
+    """For each inhibition of the configuration, by the labels that must be equal."""
+    by_run: dict[tuple[str, str], list[Alert]] = field(default_factory=dict[tuple[str, str], "list[Alert]"])
+    """By workflow and run."""
+
+
 class Groups:
     """All groups, and when each is due."""
 
@@ -85,12 +95,15 @@ class Groups:
         self._alerts = alerts
         self._kind_of = kind_of
         self._due: list[tuple[float, str]] = []
-        self._burning: list[Alert] | None = None
+        self._burning: Burning | None = None
+        self._of: dict[str, set[str]] = {}
+        """Keys of the groups that an alert is in, by its fingerprint."""
 
     def restore(self, groups: Iterable[Group]) -> None:
         """Take groups back."""
         for group in groups:
             self.groups[group.key] = group
+            self._set_members(group, group.members)
             heapq.heappush(self._due, (group.due, group.key))
 
     def add(self, alert: Alert, receivers: Iterable[str], now: float) -> None:
@@ -99,7 +112,7 @@ class Groups:
         for receiver in receivers:
             group = Group(receiver, labels, 0.0)
             group = self.groups.setdefault(group.key, group)
-            group.members.add(alert.fingerprint)
+            self._set_members(group, group.members | {alert.fingerprint})
             wait = max(
                 now + self._settings.group_wait, group.sent + self._settings.group_interval * (group.sent > 0)
             )
@@ -108,9 +121,9 @@ class Groups:
 
     def look_again(self, print_: str, now: float) -> None:
         """See to it that a group hears of a change of an alert when it may."""
-        for group in self.groups.values():
-            if print_ in group.members:
-                self._set_due(group, min(group.due, max(now, group.sent + self._settings.group_interval)))
+        for key in self._of.get(print_, ()):
+            group = self.groups[key]
+            self._set_due(group, min(group.due, max(now, group.sent + self._settings.group_interval)))
 
     @property
     def next_due(self) -> float:
@@ -131,15 +144,13 @@ class Groups:
     def _flush(self, group: Group, now: float) -> list[News]:
         self.dirty.add(group.key)
         members = [self._alerts[each] for each in sorted(group.members) if each in self._alerts]
-        group.members = {alert.fingerprint for alert in members}
         heard = [alert for alert in members if not self.muted(alert, now)]
         firing = [alert for alert in heard if not alert.ended]
         resolved = [alert for alert in heard if alert.ended]
-        for alert in members:  # over while it was muted, and never told of: nobody needs to hear of it
-            if alert.ended and alert not in heard and alert.fingerprint not in group.told:
-                group.members.discard(alert.fingerprint)
+        # Over while it was muted, and never told of: nobody needs to hear of it.
+        left = {each.fingerprint for each in members if not each.ended or each.fingerprint in group.told}
         news = self._is_news(group, firing, resolved, now)
-        group.members -= {alert.fingerprint for alert in resolved}
+        self._set_members(group, left - {alert.fingerprint for alert in resolved})
         if not self._settings.send_resolved:
             resolved = [alert for alert in resolved if alert.fingerprint not in group.told]
         if news:
@@ -172,42 +183,53 @@ class Groups:
 
     def _inhibited_by(self, alert: Alert) -> str:
         """A step's alert is not told while its run's alert fires, for example; nor what the configuration says."""
+        burning = self._burning = self._burning or self._find_burning()
         sources = _KEPT_QUIET.get(self._kind_of(alert.rule), set[str]())
-        for other in self._firing() if sources else ():
-            same = other.labels.get("workflow") == alert.labels.get("workflow")
-            if same and self._kind_of(other.rule) in sources and not _runs(alert).isdisjoint(_runs(other)):
-                return f"inhibited by {other.labels['alertname']}"
-        for rule in self._settings.inhibit:
-            if fit(rule.target, alert.labels) and self._source_fires(rule, alert):
-                return "inhibited"
+        for run in _runs(alert) if sources else ():
+            for other in burning.by_run.get((alert.labels.get("workflow", ""), run), ()):
+                if self._kind_of(other.rule) in sources:
+                    return f"inhibited by {other.labels['alertname']}"
+        for rule, found in zip(self._settings.inhibit, burning.sources, strict=True):
+            if fit(rule.target, alert.labels):
+                same = found.get(_equal(rule, alert), ())
+                if any(other is not alert for other in same):
+                    return "inhibited"
         return ""
 
-    def _source_fires(self, rule: Inhibition, alert: Alert) -> bool:
-        return any(
-            other is not alert
-            and fit(rule.source, other.labels)
-            and all(other.labels.get(name) == alert.labels.get(name) for name in rule.equal)
-            for other in self._firing()
-        )
+    def _find_burning(self) -> Burning:
+        """Find what may keep others quiet. Once a turn: of ten thousand alerts each asks for it."""
+        burning = Burning(sources=[{} for _ in self._settings.inhibit])
+        for alert in self._alerts.values():
+            if not alert.fired or alert.ended:
+                continue
+            if self._kind_of(alert.rule) in _INHIBITING:
+                for run in _runs(alert):
+                    key = (alert.labels.get("workflow", ""), run)
+                    burning.by_run.setdefault(key, []).append(alert)
+            for rule, found in zip(self._settings.inhibit, burning.sources, strict=True):
+                if fit(rule.source, alert.labels):
+                    found.setdefault(_equal(rule, alert), []).append(alert)
+        return burning
 
-    def _firing(self) -> Iterable[Alert]:
-        """Return what may keep others quiet. Found once a turn."""
-        if self._burning is None:
-            self._burning = [alert for alert in self._alerts.values() if self._may_inhibit(alert)]
-        return self._burning
-
-    def _may_inhibit(self, alert: Alert) -> bool:
-        if not alert.fired or alert.ended:
-            return False
-        return self._kind_of(alert.rule) in _INHIBITING or any(
-            fit(rule.source, alert.labels) for rule in self._settings.inhibit
-        )
+    def _set_members(self, group: Group, members: set[str]) -> None:
+        key = group.key
+        for print_ in group.members - members:
+            self._of[print_].discard(key)
+            if not self._of[print_]:
+                del self._of[print_]
+        for print_ in members:
+            self._of.setdefault(print_, set()).add(key)
+        group.members = members
 
     def _set_due(self, group: Group, due: float) -> None:
         if group.due != due:
             group.due = due
             heapq.heappush(self._due, (due, group.key))
         self.dirty.add(group.key)
+
+
+def _equal(rule: Inhibition, alert: Alert) -> tuple[str | None, ...]:
+    return tuple(alert.labels.get(name) for name in rule.equal)
 
 
 def _runs(alert: Alert) -> set[str]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stagelight_plugins.alerting.delivery.delivery import Delivery
+from stagelight_plugins.alerting.rules.rulebook import Kept
 from stagelight_plugins.alerting.state.alert import Alert
 from stagelight_plugins.alerting.state.groups import Group
 from stagelight_plugins.alerting.state.silences import Silence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 10_000
 """Deliveries that are over, and changes: the oldest go."""
+LONGEST_LINK: Final = 31 * 86_400.0
+"""No action link lives longer, so the use of one need not be remembered for longer."""
 
 _SCHEMA: Final = """
 PRAGMA journal_mode = WAL;
@@ -29,6 +32,7 @@ PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS alerts (fingerprint TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS groups (key TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS silences (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rules (name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS changes (seq INTEGER PRIMARY KEY, at REAL NOT NULL, what TEXT NOT NULL, alert TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
@@ -66,6 +70,8 @@ class Saved:
     silences: list[Silence]
     outbox: list[Delivery]
     meta: dict[str, str]
+    rules: list[Kept] = field(default_factory=list[Kept])
+    """Those that were written in the page."""
 
 
 class Store:
@@ -91,6 +97,7 @@ class Store:
             [Silence(**json.loads(row["data"])) for row in read("SELECT data FROM silences")],
             [_delivery(row) for row in read("SELECT * FROM outbox WHERE state = 'waiting' ORDER BY seq")],
             {row["name"]: row["value"] for row in read("SELECT name, value FROM meta")},
+            [Kept(**json.loads(row["data"])) for row in read("SELECT data FROM rules ORDER BY name")],
         )
 
     async def save(self, save: Save) -> None:
@@ -115,15 +122,29 @@ class Store:
 
         await self._write(write)
 
-    async def update(self, delivery: Delivery) -> None:
-        """Write how a delivery stands."""
-        row = _row(delivery)
-        await self._write(lambda database: database.execute(_UPDATE, row))
+    async def update(self, *deliveries: Delivery) -> None:
+        """Write how deliveries stand."""
+        rows = [_row(delivery) for delivery in deliveries]
+        await self._write(lambda database: database.executemany(_UPDATE, rows))
+
+    async def keep_rule(self, kept: Kept) -> None:
+        """Write a rule of the page."""
+        row = {kept.name: json.dumps(asdict(kept))}
+        await self._write(lambda database: _put(database, "rules", "name", row))
+
+    async def drop_rule(self, name: str) -> None:
+        """Drop a rule of the page."""
+        await self._write(lambda database: _put(database, "rules", "name", {name: None}))
 
     async def use_link(self, identity: str, now: float) -> bool:
         """Note that an action link was used; False where it was used before."""
-        statement = "INSERT OR IGNORE INTO used_links VALUES (?, ?)"
-        return await self._write(lambda database: database.execute(statement, (identity, now)).rowcount == 1)
+
+        def write(database: sqlite3.Connection) -> bool:
+            database.execute("DELETE FROM used_links WHERE at < ?", (now - LONGEST_LINK,))
+            statement = "INSERT OR IGNORE INTO used_links VALUES (?, ?)"
+            return database.execute(statement, (identity, now)).rowcount == 1
+
+        return await self._write(write)
 
     # --- lists ----------------------------------------------------------------------------------------------------
 
