@@ -14,6 +14,7 @@ from stagelight_plugins.alerting.rules.rulebook import Kept
 from stagelight_plugins.alerting.state.alert import Alert
 from stagelight_plugins.alerting.state.groups import Group
 from stagelight_plugins.alerting.state.silences import Silence
+from stagelight_plugins.database import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,9 +80,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database = open_database(path, _SCHEMA)
         self._database.row_factory = sqlite3.Row
-        self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
