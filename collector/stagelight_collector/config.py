@@ -91,6 +91,10 @@ class Settings(BaseModel):
     history: str = Field(
         default="", description="The DSN of history; empty means chdb in the data directory."
     )
+    bus: str = Field(
+        default="",
+        description="The DSN of the bus that several collectors share, nats://…; empty: one collector.",
+    )
     clickhouse_port: int | None = Field(
         default=None,
         ge=0,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from stagelight_collector.bus.memory import MemoryBus
 from stagelight_collector.decode import Decoded, decode_logs, decode_traces
 from stagelight_collector.decode.requests import request_of
 from stagelight_collector.journal import Entry, Journal, Signal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from stagelight.events import Event
     from stagelight_collector.archive import Archive
     from stagelight_collector.attribution import Attribution
+    from stagelight_collector.bus.contract import Bus
     from stagelight_collector.rooms.hub import Hub
     from stagelight_collector.sinks import SinkRunner
 
@@ -61,6 +63,7 @@ class Pipeline:
     hub: Hub
     attribution: Attribution
     archive: Archive
+    bus: Bus = field(default=None)  # type: ignore[assignment]  # made below where none is given
     sinks: Sequence[SinkRunner] = ()
     now: Callable[[], int] = time.time_ns
     undecodable: int = 0
@@ -72,6 +75,9 @@ class Pipeline:
     )
     """Bounded by `ingest`, and by how many requests the receivers let in."""
     _room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.bus = self.bus or MemoryBus(self.hub.epoch, [self.hub])
 
     @property
     def queued(self) -> int:
@@ -132,7 +138,7 @@ class Pipeline:
         """
         _check(batch.events)
         await self.archive.restore(batch)
-        await self.hub.write(batch.events)
+        await self.bus.publish(batch)
 
     async def replay(self) -> int:
         """Decode again what the journal holds from before a restart. Return the number of entries.
@@ -209,4 +215,4 @@ class Pipeline:
     async def _spread(self, batch: Batch) -> None:
         for runner in self.sinks:
             runner.offer(batch)
-        await self.hub.write(batch.events, batch.seq)
+        await self.bus.publish(batch)

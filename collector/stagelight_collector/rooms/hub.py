@@ -1,7 +1,8 @@
 """The hub: all rooms in memory, the lobby, and who watches what.
 
-All methods run on the event loop. One increasing number orders the messages of all rooms, so that a viewer of
-several rooms resumes all of them with one `Last-Event-ID`.
+All methods run on the event loop. Events have increasing numbers, given by the bus, and the message of an event has
+its number; so a viewer of several rooms resumes all of them with one `Last-Event-ID`. The lobby's messages come of many
+events: they have the latest number there was, share it, and are told again rather than not at all.
 
 A room is whole when memory holds all of its run; a room that was opened in the middle of a run is completed from
 history. So no room leaves memory before history has its events (see `eviction`).
@@ -30,6 +31,7 @@ from stagelight_collector.rooms.state import Run
 
 if TYPE_CHECKING:
     from stagelight.events import Event
+    from stagelight_collector.bus.contract import Told
     from stagelight_collector.rooms.state import Change
 
 LOBBY: Final = ""
@@ -47,6 +49,8 @@ _BEGINNINGS: Final = frozenset({EventType.RUN_CREATED, EventType.RUN_QUEUED, Eve
 _LOUD: Final = frozenset(kind for kind in EventType if kind.startswith("run_"))
 """Events that the lobby hears of at once."""
 
+Recall = Callable[[str, int], Awaitable["Sequence[Told] | None"]]
+"""Reads the events of a run after a number from the bus; None where it has forgotten some of them."""
 Loader = Callable[[str], Awaitable[Sequence["Event"]]]
 """Reads the events of a run from history; empty where it has none."""
 
@@ -55,6 +59,10 @@ _log = logging.getLogger(__name__)
 
 def _all_kept() -> int:
     return 2**63
+
+
+async def _forgotten(_run_id: str, _after: int) -> None:
+    """Recall nothing: there is no bus."""
 
 
 @dataclass(slots=True)
@@ -67,7 +75,13 @@ class Hub:
     clock: Callable[[], float] = time.monotonic
     kept: Callable[[], int] = _all_kept
     """Up to which batch history has everything."""
+    recall: Recall = _forgotten
     seq: int = 0
+    """The number of the latest event."""
+    torn: int = 0
+    """From before this number nobody can go on."""
+    doubts: int = 0
+    """How often memory turned out to lack something that history may have."""
     counters: HubCounters = field(default_factory=HubCounters)
     rooms: OrderedDict[str, Room] = field(default_factory=OrderedDict[str, Room])
     viewers: set[Viewer] = field(default_factory=set[Viewer])
@@ -90,8 +104,33 @@ class Hub:
                 self.take(event, seq)
             await asyncio.sleep(0)
 
-    def take(self, event: Event, seq: int = 0) -> None:
-        """Take one event at once; for many, `write` lets others have their turn."""
+    def begin(self, epoch: str, number: int) -> None:
+        """Go on with other numbers, after this one."""
+        self.epoch, self.seq = epoch, number
+        self.tear()
+
+    def tear(self) -> None:
+        """Hear that events before the next one are missing: give everybody everything afresh."""
+        self.torn = self.seq + 1
+        for channel in (self.lobby.channel, *(room.channel for room in self.rooms.values())):
+            channel.skip(self.torn)
+        for viewer in self.viewers:
+            viewer.lag()
+        self.doubt()
+
+    def doubt(self) -> None:
+        """Hear that history may have events which will never come: complete every room from it."""
+        self.doubts += 1
+        for run_id, room in self.rooms.items():
+            room.whole = False
+            self._cold[run_id] = None
+
+    def take(self, event: Event, seq: int = 0, number: int = 0) -> None:
+        """Take one event at once; for many, `write` lets others have their turn.
+
+        `seq`: its batch in the journal. `number`: its place on the bus; without one it is numbered here.
+        """
+        self.seq = number or self.seq + 1
         self.counters.events += 1
         room = self.rooms.get(event.run_id) or self._open(event.run_id, whole=_has_no_past(event))
         room.seq = max(room.seq, seq)
@@ -106,7 +145,7 @@ class Hub:
             self._publish(room.channel, event.type.value, room.describe(event, change))
         else:
             # Nobody watches or is expected back: who joins gets a snapshot, so nothing need be encoded.
-            self._skip(room)
+            room.channel.skip(self.seq)
         if change.run and event.type in _LOUD:
             self._list(room)
 
@@ -132,13 +171,7 @@ class Hub:
             self._cold[run_id] = None
         return room
 
-    def _skip(self, room: Room) -> None:
-        """Note a change that nobody is told of: who comes back is given everything afresh."""
-        self.seq += 1
-        room.channel.skip(self.seq)
-
     def _publish(self, channel: Channel, kind: str, data: bytes) -> None:
-        self.seq += 1
         self.counters.messages += 1
         channel.publish(Message(self.seq, kind, data))
 
@@ -162,7 +195,7 @@ class Hub:
         """Put runs that only history knows into the lobby."""
         for summary in summaries:
             if summary["id"] not in self.rooms:
-                self.lobby.take(summary)
+                self.lobby.tell(summary)
 
     def forget(self, run_id: str) -> None:
         """Let go of a run that was deleted, and tell whoever watches it."""
@@ -188,6 +221,7 @@ class Hub:
     async def _complete(self, room: Room) -> None:
         """Merge what history knows into a room; its order does not matter, nor what memory has already."""
         room.pins += 1
+        doubts = self.doubts
         try:
             events = await self.load(room.run.id)
             changed = False
@@ -197,16 +231,17 @@ class Hub:
                 await asyncio.sleep(0)
         finally:
             room.pins -= 1
-        room.whole = True
-        self._cold.pop(room.run.id, None)
+        if doubts == self.doubts:
+            room.whole = True
+            self._cold.pop(room.run.id, None)
         if changed:
             self._dirty[room.run.id] = None
-            if room.channel.viewers:
-                self._publish(room.channel, "reset", encode({"room": room.run.id}))
-                self._publish(room.channel, "snapshot", room.snapshot())
-            else:
-                # Who was here while the past was missing, and comes back, must not go on from there.
-                self._skip(room)
+            # Who was here while the past was missing, and comes back, must not go on from there.
+            room.channel.skip(self.seq + 1)
+            for kind, data in (("reset", encode({"room": room.run.id})), ("snapshot", room.snapshot())):
+                message = Message(self.seq, kind, data)
+                for viewer in room.channel.viewers:
+                    viewer.push(message)
 
     async def find(self, run_id: str) -> Room | None:
         """Return the room of a run, whole and ready to be shown; None if nobody knows the run.
@@ -296,20 +331,23 @@ class Hub:
 
     def missed(self, names: Sequence[str], last_event_id: str) -> list[Message] | None:
         """Return what a returning viewer missed, or None where that is no longer known."""
-        seq = self._resumable(last_event_id)
-        if seq is None:
-            return None
+        seq = self.resumable(last_event_id)
+        if seq is None or (LOBBY in names and last_event_id.partition("-")[0] != self.epoch):
+            return None  # each collector has a lobby of its own
         messages: list[Message] = []
         for channel in self._channels(names):
-            part = channel.since(seq)
+            part = channel.since(seq, again=channel is self.lobby.channel)
             if part is None:
                 return None
             messages += part
         return sorted(messages, key=lambda message: message.seq)
 
-    def _resumable(self, last_event_id: str) -> int | None:
+    def resumable(self, last_event_id: str) -> int | None:
+        """Return the number in an id of this stream, whichever collector gave it; None where it is none."""
         epoch, _, number = last_event_id.partition("-")
-        if epoch != self.epoch or not number.isdecimal() or len(number) > len(str(self.seq)):
+        if epoch.partition(".")[0] != self.epoch.partition(".")[0]:
+            return None
+        if not number.isdecimal() or len(number) > len(str(self.seq)):
             return None
         return int(number) if int(number) <= self.seq else None
 
@@ -343,7 +381,8 @@ class Hub:
     def _channels(self, names: Sequence[str]) -> list[Channel]:
         rooms = (self.rooms.get(name) for name in names if name != LOBBY)
         channels = [room.channel for room in rooms if room is not None]
-        return [self.lobby.channel, *channels] if LOBBY in names else channels
+        # The lobby comes last: of what shares a number, what is told again comes after what is told once.
+        return [*channels, self.lobby.channel] if LOBBY in names else channels
 
     def _let_go(self, room: Room) -> None:
         """Forget a room that eviction has chosen; the lobby keeps what it says of the run."""

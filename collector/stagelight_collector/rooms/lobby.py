@@ -38,8 +38,10 @@ class Lobby:
             self.publish(self.channel, "run", encode({"room": NAME, "run": summary}))
 
     def take(self, summary: dict[str, Any]) -> bool:
-        """Take the state of a run; return False where it is too old for the list."""
+        """Take the state of a run; return False where it is too old for the list, or there already."""
         run_id = summary["id"]
+        if self._runs.get(run_id) == summary:
+            return False
         if run_id not in self._runs and len(self._runs) >= self.capacity:
             oldest = min(self._runs.values(), key=newest)
             if newest(oldest) >= newest(summary):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ class Room:
     """How many are about to use the room; while there are any it stays in memory."""
     watched: float = float("-inf")
     """When the last viewer left."""
+    retelling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while what the channel did not keep is made again."""
     _snapshot: bytes = b""
     _summary: dict[str, Any] | None = None
     _steps: dict[str, bytes] = field(default_factory=dict[str, bytes])
