@@ -235,7 +235,7 @@ class Collector:
         return journal, history
 
     async def _open_bus(self, stack: AsyncExitStack, kept: Callable[[], int]) -> Bus:
-        bus = await open_bus(self.settings.bus, token=secrets.token_hex(4), kept=kept)
+        bus = await open_bus(self.settings.bus, name=secrets.token_hex(4), kept=kept)
         stack.push_async_callback(self._bounded, bus.close, "handing over to the bus")
         if self.settings.bus and self.settings.history_dsn.startswith("chdb:"):
             _log.warning(

@@ -63,7 +63,8 @@ class Pipeline:
     hub: Hub
     attribution: Attribution
     archive: Archive
-    bus: Bus = field(default=None)  # type: ignore[assignment]  # made below where none is given
+    bus: Bus | None = None
+    """In memory where none is given."""
     sinks: Sequence[SinkRunner] = ()
     now: Callable[[], int] = time.time_ns
     undecodable: int = 0
@@ -74,10 +75,11 @@ class Pipeline:
         default_factory=asyncio.Queue["tuple[Entry, Request | None]"]
     )
     """Bounded by `ingest`, and by how many requests the receivers let in."""
+    _bus: Bus = field(init=False)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.bus = self.bus or MemoryBus(self.hub.epoch, [self.hub])
+        self._bus = MemoryBus(self.hub.epoch, [self.hub]) if self.bus is None else self.bus
 
     @property
     def queued(self) -> int:
@@ -138,7 +140,7 @@ class Pipeline:
         """
         _check(batch.events)
         await self.archive.restore(batch)
-        await self.bus.publish(batch)
+        await self._bus.publish(batch)
 
     async def replay(self) -> int:
         """Decode again what the journal holds from before a restart. Return the number of entries.
@@ -215,4 +217,4 @@ class Pipeline:
     async def _spread(self, batch: Batch) -> None:
         for runner in self.sinks:
             runner.offer(batch)
-        await self.bus.publish(batch)
+        await self._bus.publish(batch)

@@ -35,6 +35,11 @@ class Address:
     """How long the stream keeps events for those who come back, and for collectors that were away."""
     keep_bytes: int = 1 << 30
 
+    @property
+    def control(self) -> str:
+        """The subject of what collectors say to each other beside events."""
+        return f"{self.stream}.control"
+
 
 def address_of(dsn: str) -> Address:
     """Read a DSN.
@@ -53,13 +58,13 @@ def address_of(dsn: str) -> Address:
         places, hosts = [], []
     if not places or len(places) != len(hosts):
         raise BusUnusable("the bus has no host, or a port that is none; write `bus` like nats://host:4222")
-    name = parts.path.strip("/") or STREAM
-    if not _NAME.fullmatch(name):
-        raise BusUnusable(f"the bus's stream {name!r} may have letters, digits, - and _ only; mend `bus`")
+    stream = parts.path.strip("/") or STREAM
+    if not _NAME.fullmatch(stream):
+        raise BusUnusable(f"the bus's stream {stream!r} may have letters, digits, - and _ only; mend `bus`")
     return Address(
         servers=tuple(f"{scheme}://{host.netloc}" for host in hosts),
         place=f"{scheme}://{','.join(places)}",
-        stream=name,
+        stream=stream,
         **_options(parts.query),
     )
 
@@ -76,19 +81,19 @@ def _options(query: str) -> dict[str, int]:
     return found
 
 
-async def open_bus(dsn: str, *, token: str, kept: Callable[[], int]) -> Bus:
+async def open_bus(dsn: str, *, name: str, kept: Callable[[], int]) -> Bus:
     """Open the bus; the one in memory where the DSN is empty.
 
-    `token`: what tells this process from others. `kept`: up to which batch history has everything.
+    `name`: what tells this process from others. `kept`: up to which batch history has everything.
 
     Raises:
         BusUnusable: The DSN is not understood, nats-py is not installed, or nobody answers there.
     """
     if not dsn:
-        return MemoryBus(token)
+        return MemoryBus(name)
     address = address_of(dsn)
     try:
         from stagelight_collector.bus.nats import NatsBus  # noqa: PLC0415 - needs the extra
     except ImportError as error:
         raise BusUnusable("a bus at nats:// needs nats-py: pip install 'stagelight[nats]'") from error
-    return await NatsBus.open(address, token=token, kept=kept)
+    return await NatsBus.open(address, name=name, kept=kept)

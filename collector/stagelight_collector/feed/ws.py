@@ -86,7 +86,7 @@ class SocketFeed:
     wire: Frames = field(init=False)
 
     def __post_init__(self) -> None:
-        self.wire = Frames(lambda: self.hub.epoch)
+        self.wire = Frames(self.hub.stamp)
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""

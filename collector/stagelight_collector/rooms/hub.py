@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stagelight.conventions import EventType
 from stagelight_collector.encoding import encode
-from stagelight_collector.rooms import view
+from stagelight_collector.rooms import ids, view
 from stagelight_collector.rooms.channel import Channel, Message, Viewer
 from stagelight_collector.rooms.eviction import Eviction
 from stagelight_collector.rooms.limits import HubCounters, HubLimits, TooManyViewers
@@ -79,9 +79,11 @@ class Hub:
     seq: int = 0
     """The number of the latest event."""
     torn: int = 0
-    """From before this number nobody can go on."""
+    """From before this number nobody can go on with what the bus alone knows."""
     doubts: int = 0
     """How often memory turned out to lack something that history may have."""
+    settled: bool = True
+    """Whether every room that is shown is known to be whole."""
     counters: HubCounters = field(default_factory=HubCounters)
     rooms: OrderedDict[str, Room] = field(default_factory=OrderedDict[str, Room])
     viewers: set[Viewer] = field(default_factory=set[Viewer])
@@ -94,6 +96,10 @@ class Hub:
     def __post_init__(self) -> None:
         self.lobby = Lobby(self.limits.lobby, self._publish)
         self.eviction = Eviction(self.rooms, self.limits, self.counters, self.clock, self.kept, self._let_go)
+
+    def stamp(self) -> str:
+        """Return what ids begin with now."""
+        return ids.stamp(self.epoch, settled=self.settled)
 
     # --- events in ------------------------------------------------------------------------------------------------
 
@@ -111,9 +117,8 @@ class Hub:
 
     def tear(self) -> None:
         """Hear that events before the next one are missing: give everybody everything afresh."""
-        self.torn = self.seq + 1
         for channel in (self.lobby.channel, *(room.channel for room in self.rooms.values())):
-            channel.skip(self.torn)
+            channel.skip(self.seq + 1)
         for viewer in self.viewers:
             viewer.lag()
         self.doubt()
@@ -121,6 +126,7 @@ class Hub:
     def doubt(self) -> None:
         """Hear that history may have events which will never come: complete every room from it."""
         self.doubts += 1
+        self.torn, self.settled = self.seq + 1, False
         for run_id, room in self.rooms.items():
             room.whole = False
             self._cold[run_id] = None
@@ -217,6 +223,7 @@ class Hub:
                 continue
             self._cold.move_to_end(run_id)
             await self._complete(room)
+        self.settled = True
 
     async def _complete(self, room: Room) -> None:
         """Merge what history knows into a room; its order does not matter, nor what memory has already."""
@@ -234,8 +241,8 @@ class Hub:
         if doubts == self.doubts:
             room.whole = True
             self._cold.pop(room.run.id, None)
-        if changed:
-            self._dirty[room.run.id] = None
+        if changed or room.retold:
+            self._dirty[room.run.id], room.retold = None, False
             # Who was here while the past was missing, and comes back, must not go on from there.
             room.channel.skip(self.seq + 1)
             for kind, data in (("reset", encode({"room": room.run.id})), ("snapshot", room.snapshot())):
@@ -258,6 +265,7 @@ class Hub:
             try:
                 await self._complete(room)
             except Exception as error:  # noqa: BLE001 - what memory has is better than nothing
+                self.settled = False
                 _log.warning("run %s is shown without its past: %s", run_id, error)
         room.pins += 1
         try:
@@ -331,8 +339,8 @@ class Hub:
 
     def missed(self, names: Sequence[str], last_event_id: str) -> list[Message] | None:
         """Return what a returning viewer missed, or None where that is no longer known."""
-        seq = self.resumable(last_event_id)
-        if seq is None or (LOBBY in names and last_event_id.partition("-")[0] != self.epoch):
+        seq = ids.number_in(last_event_id, self.epoch, self.seq)
+        if seq is None or (LOBBY in names and not ids.is_own(last_event_id, self.epoch)):
             return None  # each collector has a lobby of its own
         messages: list[Message] = []
         for channel in self._channels(names):
@@ -341,15 +349,6 @@ class Hub:
                 return None
             messages += part
         return sorted(messages, key=lambda message: message.seq)
-
-    def resumable(self, last_event_id: str) -> int | None:
-        """Return the number in an id of this stream, whichever collector gave it; None where it is none."""
-        epoch, _, number = last_event_id.partition("-")
-        if epoch.partition(".")[0] != self.epoch.partition(".")[0]:
-            return None
-        if not number.isdecimal() or len(number) > len(str(self.seq)):
-            return None
-        return int(number) if int(number) <= self.seq else None
 
     def snapshots(self, names: Sequence[str]) -> list[Message]:
         """Return the whole state of each room, as of now."""

@@ -36,6 +36,8 @@ class Room:
     """When the last viewer left."""
     retelling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while what the channel did not keep is made again."""
+    retold: bool = False
+    """Whether somebody went on with what was made again, and may lack what only history has."""
     _snapshot: bytes = b""
     _summary: dict[str, Any] | None = None
     _steps: dict[str, bytes] = field(default_factory=dict[str, bytes])

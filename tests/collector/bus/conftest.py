@@ -117,7 +117,7 @@ class NatsHouse:
 
     async def bus(self, kept: Callable[[], int] = lambda: 2**63) -> Any:
         """Return a bus of its own on the server."""
-        bus = await open_bus(self.url, token=f"t{id(object())}", kept=kept)
+        bus = await open_bus(self.url, name=f"t{id(object())}", kept=kept)
         self._stack.push_async_callback(bus.close)
         return bus
 

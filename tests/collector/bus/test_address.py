@@ -43,10 +43,10 @@ def test_a_wrong_dsn_is_told_in_one_line(dsn: str, problem: str) -> None:
 
 
 async def test_without_a_dsn_the_bus_is_in_memory() -> None:
-    assert isinstance(await open_bus("", token="t", kept=int), MemoryBus)
+    assert isinstance(await open_bus("", name="t", kept=int), MemoryBus)
 
 
 async def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stagelight_collector.bus.nats", None)
     with pytest.raises(BusUnusable, match=r"pip install 'stagelight\[nats\]'"):
-        await open_bus("nats://host", token="t", kept=int)
+        await open_bus("nats://host", name="t", kept=int)

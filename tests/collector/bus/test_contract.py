@@ -37,7 +37,9 @@ async def test_the_events_of_one_collector_stay_in_their_order(house: House) -> 
     ear = Ear()
     bus = await house.bus()
     await bus.subscribe(ear)
-    await bus.publish(Batch(seq=1, events=[*events(*"abc", run_id="r"), *events(*"def", run_id="an.odd id *")]))
+    await bus.publish(
+        Batch(seq=1, events=[*events(*"abc", run_id="r"), *events(*"def", run_id="an.odd id *")])
+    )
     await bus.publish(Batch(seq=2, events=events(*"gh")))
     await ear.count(len(LETTERS))
 

@@ -76,7 +76,7 @@ async def test_what_was_dropped_on_this_side_is_read_again(nats_house: NatsHouse
     await bus.subscribe(ear)
     await bus.publish(Batch(seq=1, events=events("a")))
     await ear.count(1)
-    bus._link.sequence -= 1  # as if one that the server sent had never come
+    bus.reader.link.sequence -= 1  # as if one that the server sent had never come
     await bus.publish(Batch(seq=2, events=events("b", "c")))
     await ear.count(3)
 
@@ -104,19 +104,21 @@ async def test_a_stream_that_is_made_anew_begins_other_numbers(
 
 
 async def test_events_that_were_trimmed_before_they_were_read_are_a_gap(
-    nats_house: NatsHouse, nats_server: Any
+    nats_house: NatsHouse,
 ) -> None:
     writer, reader = await nats_house.bus(), await nats_house.bus()
     ear = Ear()
     await reader.subscribe(ear)
     await writer.publish(Batch(seq=1, events=events("a")))
     await ear.count(1)
-    reader._up.clear()  # it has lost its link,
-    reader._link.broken.set()
+    reader.up.clear()  # it has lost its link,
+    reader.reader.link.broken.set()
     await writer.publish(Batch(seq=2, events=events(*"bcd")))
     await writer.outbox.drain()
-    await (await nats_house.stream()).purge_stream("stagelight", seq=4)  # and "b" and "c" are forgotten meanwhile
-    reader._up.set()
+    await (await nats_house.stream()).purge_stream(
+        "stagelight", seq=4
+    )  # and "b" and "c" are forgotten meanwhile
+    reader.up.set()
     await ear.count(2)
 
     assert ear.texts == ["a", "d"]
@@ -162,7 +164,14 @@ async def test_junk_is_counted_and_left_out(nats_house: NatsHouse) -> None:
     ear = Ear()
     await bus.subscribe(ear)
     stream = await nats_house.stream()
-    for junk in (b"", b"\xff", b"[]", b'{"type":"no such","run_id":"r","time":1}', b'{"type":"log"}', b"1" * 5_000):
+    for junk in (
+        b"",
+        b"\xff",
+        b"[]",
+        b'{"type":"no such","run_id":"r","time":1}',
+        b'{"type":"log"}',
+        b"1" * 5_000,
+    ):
         await stream.publish("stagelight.room.r", junk)
     await stream.publish("stagelight.control", b'["doubt"]')
     await bus.publish(Batch(seq=1, events=events("a")))
@@ -180,7 +189,7 @@ async def test_a_server_that_cannot_be_used_is_told_in_one_line_without_credenti
     server = await new_nats(*options)
     dsn = server.url.replace("nats://", "nats://me:wrong-secret@")
     with pytest.raises(BusUnusable) as caught:
-        await open_bus(dsn, token="t", kept=int)
+        await open_bus(dsn, name="t", kept=int)
 
     text = str(caught.value)
     assert text.startswith(f"the bus at {server.url} cannot be used (")
@@ -192,14 +201,14 @@ async def test_a_server_that_cannot_be_used_is_told_in_one_line_without_credenti
 async def test_nobody_there_is_told_in_one_line(nats_server: Any) -> None:
     await nats_server.kill()
     with pytest.raises(BusUnusable, match="cannot be used") as caught:
-        await open_bus(nats_server.url, token="t", kept=int)
+        await open_bus(nats_server.url, name="t", kept=int)
 
     assert "Connect call failed" in str(caught.value)
 
 
 async def test_the_right_credentials_let_in(new_nats: Callable[..., Awaitable[Any]]) -> None:
     server = await new_nats("--user", "me", "--pass", "right", "-js")
-    bus = await open_bus(server.url.replace("nats://", "nats://me:right@"), token="t", kept=int)
+    bus = await open_bus(server.url.replace("nats://", "nats://me:right@"), name="t", kept=int)
     ear = Ear()
     await bus.subscribe(ear)
     await bus.publish(Batch(seq=1, events=events("a")))

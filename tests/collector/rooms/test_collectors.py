@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from stagelight.conventions import EventType
 from stagelight.events import Event
 from stagelight_collector.bus.contract import Told
 from stagelight_collector.feed.admission import first_messages
@@ -32,7 +32,11 @@ class Watcher(Screen):
     """A screen, and the collector that it is at."""
 
     hub: Hub
-    resets = 0
+
+    def state(self) -> tuple[Any, ...]:
+        """Return what is shown, the same line once: with another collector's number it may have been told twice."""
+        run, steps, logs = super().state()
+        return run, steps, [line for number, line in enumerate(logs) if line not in logs[:number]]
 
 
 class Collectors:
@@ -45,21 +49,27 @@ class Collectors:
         self.restarts = self.resumed = 0
         self.now = 0.0
         self.missed = [False, False]
+        self.owed = False
+        self.doubts: set[int] = set()
+        """After which events a doubt is on the bus."""
         self.watchers: list[Watcher] = []
         self.hubs = [self._new_hub(), self._new_hub()]
         self.does: tuple[Callable[[int], None], ...] = (
             self.happen, self.happen, self.happen, self.happen, self.repeat, self.join, self.read, self.read,
             self.vanish, self.come_back, self.come_back, self.archive, self.warm, self.restart, self.pass_time,
-            self.lose, self.miss,
+            self.lose, self.confess, self.miss,
         )  # fmt: skip
 
     def _new_hub(self) -> Hub:
         hub = Hub(self._load, "", HubLimits(rooms=3), clock=lambda: self.now, recall=self._recall)
         self.restarts += 1
-        recent = self.told[-3:]
-        hub.begin(f"e.{self.restarts}", recent[0].number - 1 if recent else 0)
-        for told in recent:
-            hub.take(told.event, 0, told.number)
+        start = max(0, len(self.told) - 3)
+        hub.begin(f"e.{self.restarts}", start)
+        for told in (None, *self.told[start:]):
+            if told is not None:
+                hub.take(told.event, 0, told.number)
+            if hub.seq in self.doubts:
+                hub.doubt()
         return hub
 
     async def _load(self, run_id: str) -> list[Event]:
@@ -77,6 +87,7 @@ class Collectors:
         for number in schedule:
             self.does[number % len(self.does)](number // len(self.does))
         self.archive(0)
+        self.confess(0)
         for which in (0, 1):
             self._mend(which)
         self.warm(0)
@@ -126,16 +137,23 @@ class Collectors:
         self._tell(self._event(number))
 
     def repeat(self, number: int) -> None:
-        if self.facts:
-            self._tell(self.facts[number % len(self.facts)])
+        event = self.facts[number % len(self.facts)] if self.facts else None
+        if event is not None and event.type is not EventType.LOG:  # a bus takes the same line once
+            self._tell(event)
 
     def miss(self, number: int) -> None:
         self._tell(self._event(number // 2), deaf=number % 2)
 
     def lose(self, number: int) -> None:
         self.history.append(self._event(number))
-        for hub in self.hubs:
-            hub.doubt()
+        self.owed = True
+
+    def confess(self, _number: int) -> None:
+        if self.owed:
+            self.owed = False
+            self.doubts.add(len(self.told))
+            for hub in self.hubs:
+                hub.doubt()
 
     def archive(self, _number: int) -> None:
         self.history = list(self.facts)
@@ -181,7 +199,7 @@ class Collectors:
                 first = first_messages(hub, watcher.viewer, [], watcher.last) or []
                 gap = any(message.type == "reset" for message in first)
                 self.resumed += bool(watcher.last and first and not gap)
-                watcher.show(hub.epoch, first)
+                watcher.show(hub.stamp(), first)
                 return True
 
         return drive(enter())
@@ -206,9 +224,10 @@ class Collectors:
         if viewer.lagged:
             viewer.lagged = False
             messages = afresh(watcher.hub, viewer.names)
-        watcher.show(watcher.hub.epoch, messages)
-        with suppress(KeyError):
-            assert watcher.state() == state_of(watcher.hub.rooms[watcher.room].snapshot())
+        watcher.show(watcher.hub.stamp(), messages)
+        room = watcher.hub.rooms.get(watcher.room)
+        if room is not None and room.whole and not self.owed:  # a loss shows when it has been announced
+            assert watcher.state() == state_of(room.snapshot())
 
 
 def test_no_schedule_on_two_collectors_shows_a_gap_or_a_lie() -> None:
