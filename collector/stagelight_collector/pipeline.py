@@ -31,7 +31,7 @@ Request: TypeAlias = ExportTraceServiceRequest | ExportLogsServiceRequest
 
 QUEUE: Final = 64
 """How many journaled requests wait to be decoded; beyond it, acknowledgements wait."""
-LARGE_BYTES: Final = 64 << 10
+LARGE_BYTES: Final = 16 << 10
 """A larger request is decoded in a thread, so that the event loop stays free."""
 
 _log = logging.getLogger(__name__)

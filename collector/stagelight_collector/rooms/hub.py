@@ -187,7 +187,8 @@ class Hub:
         # What history says of a run is better than a room that knows only its latest events.
         if room.whole or room.run.id not in self.lobby:
             self._dirty.pop(room.run.id, None)
-            self.lobby.tell(view.run_view(room.run))
+            if self.lobby.has_place(room.run.id, view.ms(room.run.started)):
+                self.lobby.tell(view.run_view(room.run))
 
     def flush(self) -> None:
         """Bring the lobby up to date with runs that changed in details. Call it a few times a second."""

@@ -28,6 +28,8 @@ class Lobby:
     publish: Callable[[Channel, str, bytes], None]
     channel: Channel = field(default_factory=Channel)
     _runs: dict[str, dict[str, Any]] = field(default_factory=dict[str, "dict[str, Any]"])
+    _oldest: tuple[float, str] | None = None
+    """The place of the oldest run of a full list; None where that has to be looked for."""
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
@@ -42,17 +44,30 @@ class Lobby:
         run_id = summary["id"]
         if self._runs.get(run_id) == summary:
             return False
+        if not self.has_place(run_id, summary["started_ms"]):
+            return False
         if run_id not in self._runs and len(self._runs) >= self.capacity:
-            oldest = min(self._runs.values(), key=newest)
-            if newest(oldest) >= newest(summary):
-                return False
-            self.remove(oldest["id"])
+            self.remove(self._bound()[1])
         self._runs[run_id] = summary
+        self._oldest = None
         return True
+
+    def has_place(self, run_id: str, started_ms: float | None) -> bool:
+        """Whether a run that started then is new enough for the list."""
+        if run_id in self._runs or len(self._runs) < self.capacity:
+            return True
+        return self._bound() < (started_ms or 0.0, run_id)
+
+    def _bound(self) -> tuple[float, str]:
+        """Return the place of the oldest run. Most runs are too old for the list of a busy collector: it is kept."""
+        if self._oldest is None:
+            self._oldest = min(map(newest, self._runs.values()))
+        return self._oldest
 
     def remove(self, run_id: str) -> None:
         """Take a run off the list, and tell the viewers."""
         if self._runs.pop(run_id, None) is not None:
+            self._oldest = None
             self.publish(self.channel, "gone", encode({"room": NAME, "run_id": run_id}))
 
     def runs(self) -> list[dict[str, Any]]:
