@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,8 +29,8 @@ class Lobby:
     publish: Callable[[Channel, str, bytes], None]
     channel: Channel = field(default_factory=Channel)
     _runs: dict[str, dict[str, Any]] = field(default_factory=dict[str, "dict[str, Any]"])
-    _oldest: tuple[float, str] | None = None
-    """The place of the oldest run of a full list; None where that has to be looked for."""
+    _order: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    """The places of all runs, the oldest first."""
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
@@ -47,27 +48,29 @@ class Lobby:
         if not self.has_place(run_id, summary["started_ms"]):
             return False
         if run_id not in self._runs and len(self._runs) >= self.capacity:
-            self.remove(self._bound()[1])
+            self.remove(self._order[0][1])
+        self._leave(run_id)
         self._runs[run_id] = summary
-        self._oldest = None
+        bisect.insort(self._order, newest(summary))
         return True
 
     def has_place(self, run_id: str, started_ms: float | None) -> bool:
         """Whether a run that started then is new enough for the list."""
         if run_id in self._runs or len(self._runs) < self.capacity:
             return True
-        return self._bound() < (started_ms or 0.0, run_id)
+        return self._order[0] < (started_ms or 0.0, run_id)
 
-    def _bound(self) -> tuple[float, str]:
-        """Return the place of the oldest run. Most runs are too old for the list of a busy collector: it is kept."""
-        if self._oldest is None:
-            self._oldest = min(map(newest, self._runs.values()))
-        return self._oldest
+    def _leave(self, run_id: str) -> bool:
+        """Take a run out; return whether it was there."""
+        summary = self._runs.pop(run_id, None)
+        if summary is None:
+            return False
+        del self._order[bisect.bisect_left(self._order, newest(summary))]
+        return True
 
     def remove(self, run_id: str) -> None:
         """Take a run off the list, and tell the viewers."""
-        if self._runs.pop(run_id, None) is not None:
-            self._oldest = None
+        if self._leave(run_id):
             self.publish(self.channel, "gone", encode({"room": NAME, "run_id": run_id}))
 
     def runs(self) -> list[dict[str, Any]]:
