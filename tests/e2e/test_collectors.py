@@ -86,7 +86,8 @@ class Viewer:
                 if kind == "snapshot" and not self.told:
                     self.first = [line["message"] for line in data["logs"]]
                 async with self.news:
-                    self.told.append((id_, kind, (data.get("log") or {}).get("message", "")))
+                    line: Any = data.get("log") or {}
+                    self.told.append((id_, kind, line.get("message", "")))
                     self.news.notify_all()
 
     @property

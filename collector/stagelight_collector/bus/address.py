@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STREAM: Final = "stagelight"
 SCHEMES: Final = frozenset({"nats", "tls"})
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NO_HOST: Final = "the bus has no host, or a port that is none; write `bus` like nats://host:4222"
 _OPTIONS: Final = {"replicas": (1, 5), "keep_seconds": (60, 7 * 86_400), "keep_bytes": (1 << 20, 1 << 40)}
 
 
@@ -55,9 +56,9 @@ def address_of(dsn: str) -> Address:
         hosts = [urlsplit(f"{scheme}://{host}") for host in parts.netloc.split(",")]
         places = [f"{host.hostname}:{host.port or 4222}" for host in hosts if host.hostname]
     except ValueError:
-        places, hosts = [], []
+        raise BusUnusable(_NO_HOST) from None  # what it says may have the password
     if not places or len(places) != len(hosts):
-        raise BusUnusable("the bus has no host, or a port that is none; write `bus` like nats://host:4222")
+        raise BusUnusable(_NO_HOST)
     stream = parts.path.strip("/") or STREAM
     if not _NAME.fullmatch(stream):
         raise BusUnusable(f"the bus's stream {stream!r} may have letters, digits, - and _ only; mend `bus`")

@@ -235,7 +235,8 @@ class NatsBus:
         finally:
             for answer in answers:
                 answer.cancel()
-                answer.cancelled() or answer.exception()  # looked at, so that nobody complains of it
+                if not answer.cancelled():
+                    answer.exception()  # looked at, so that nobody complains of it
         self.counters.published += sum(not answer.duplicate for answer in taken)
 
     async def doubt(self) -> None:

@@ -149,8 +149,8 @@ class Reader:
 
     async def _answer(self, message: Any) -> None:
         """Answer flow control: a request for it, or a heartbeat that says that an answer is missing."""
-        stalled = (message.headers or {}).get("Nats-Consumer-Stalled")
-        if subject := message.reply or stalled:
+        headers = cast("dict[str, str]", message.headers or {})
+        if subject := message.reply or headers.get("Nats-Consumer-Stalled"):
             await self.client.publish(subject)
 
     def _tell(self, subject: str, data: bytes) -> None:

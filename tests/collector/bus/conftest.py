@@ -6,8 +6,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
-import nats
 import pytest
+from nats.aio.client import Client
 
 from stagelight.conventions import EventType
 from stagelight.events import Event
@@ -123,7 +123,8 @@ class NatsHouse:
 
     async def stream(self) -> Any:
         """Return the client's view of JetStream, past our code."""
-        client: Any = await nats.connect(self.url)
+        client: Any = Client()
+        await client.connect(self.url)
         self._stack.push_async_callback(client.close)
         return client.jetstream()
 

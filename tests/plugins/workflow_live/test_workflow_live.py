@@ -185,11 +185,11 @@ async def test_what_goes_wrong_here_is_told_in_the_articles_words_and_logged(
     workflow = await client.create("load")
     with monkeypatch.context() as broken:
         broken.setattr("stagelight_plugins.workflow_live.store.Store.save", no_disk)
-        for method, path, body in (
-            ("POST", "/workflow/create", {"name": "x", "stages": []}),
-            ("POST", f"/workflow/{workflow['id']}/start", None),
+        for method, path in (
+            ("POST", f"/workflow/{workflow['id']}/start"),
+            ("PUT", f"/workflow/{workflow['id']}/complete"),
         ):
-            assert await client.ask(method, path, body) == (500, "Internal server error")
+            assert await client.ask(method, path, {}) == (500, "Internal server error")
             assert f"{method} {path} failed" in caplog.text
     assert "the disk is gone" in caplog.text
 
