@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-SCHEDULES: Final = 15_000
+SCHEDULES: Final = 5_000
 LENGTH: Final = 16
 KEPT: Final = 8
 """How many events the bus keeps."""
