@@ -10,7 +10,6 @@ import socket
 import tempfile
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -25,7 +24,9 @@ from stagelight_collector.api.statistics import StatisticsApi
 from stagelight_collector.api.transfer import TransferApi
 from stagelight_collector.archive import Archive
 from stagelight_collector.attribution import Attribution
+from stagelight_collector.bus.address import open_bus
 from stagelight_collector.clickhouse import ClickHouseInterface
+from stagelight_collector.core import RoutesPlugin
 from stagelight_collector.errors import ClickHousePortUnusable, DataDirUnusable, PortRefused, PortTaken
 from stagelight_collector.feed.sse import Feed
 from stagelight_collector.feed.ws import SocketFeed
@@ -34,13 +35,12 @@ from stagelight_collector.history import Retention, RunFilter, open_history
 from stagelight_collector.hosting import PluginHost
 from stagelight_collector.journal import Journal, JournalFull, JournalUnavailable
 from stagelight_collector.page import Page
+from stagelight_collector.past import Past
 from stagelight_collector.pipeline import Pipeline, decode
-from stagelight_collector.recollection import load_events
 from stagelight_collector.retention import Keeper
 from stagelight_collector.rooms.hub import Hub
 from stagelight_collector.rooms.limits import HubLimits
 from stagelight_collector.tasks import again_and_again, task
-from stagelight_plugins import hookimpl
 from stagelight_plugins.errors import NotAccepted
 from stagelight_plugins.manager import Plugins
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stagelight.events import Event
+    from stagelight_collector.bus.contract import Bus
     from stagelight_collector.config import Settings
     from stagelight_collector.history import History
     from stagelight_collector.journal import Signal
@@ -65,7 +66,6 @@ LOOK_SECONDS: Final = 1.0
 """How often each viewer's connection is looked after."""
 IDLE_SECONDS: Final = 5.0
 """How often idle rooms are looked for."""
-
 SHUTDOWN_SECONDS: Final = 3.0
 """How long requests under way may take to finish at a stop."""
 SINK_SECONDS: Final = 3.0
@@ -75,18 +75,6 @@ REMEMBER_NS: Final = 24 * 3600 * 1_000_000_000
 TRACES: Final = 50_000
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class RoutesPlugin:
-    """A part of the collector that gives routes through the same hook as any plugin."""
-
-    routes: Callable[[], Sequence[web.AbstractRouteDef]]
-
-    @hookimpl
-    def register_routes(self) -> Sequence[web.AbstractRouteDef]:
-        """Return the part's routes."""
-        return self.routes()
 
 
 class Collector:
@@ -105,6 +93,8 @@ class Collector:
         self.pages: Sequence[PageEntry] = ()
         self.clickhouse: ClickHouseInterface | None = None
         self._deadline: float | None = None
+        self._listed = 0
+        """The hub's doubts when the lobby was last filled from history."""
         self.left_behind = False
         """Whether something did not stop in time and may keep the process from ending by itself."""
         self._history: History
@@ -175,12 +165,14 @@ class Collector:
         self._bind(stack)
         journal, history = await self._stores(stack)
         self._history = history
-        core = self._assemble(journal, history)
+        bus = await self._open_bus(stack, lambda: journal.committed)
+        core = self._assemble(journal, history, bus)
         settings = self.settings
         self.plugins = Plugins(core, load=settings.plugin_names("load"), block=settings.plugin_names("block"))
         self._host = PluginHost(self.plugins, self)
         self.pages = self._host.pages()
         self.pipeline.sinks = self.health.sinks = self._host.sinks()
+        await bus.subscribe(self.pipeline.hub)
         await self._remember(history)
         await self._run_archive(stack)
         await self._host.start(stack)
@@ -188,6 +180,7 @@ class Collector:
         replayed = await self.pipeline.replay()
         if replayed:
             _log.info("%d journal entries from before the restart were read again", replayed)
+        await bus.doubt()  # the last process may have ended between history and the bus
         await self._run_pipeline(stack)
         await self._serve(stack)
         await self._open_to_clients(stack, history)
@@ -229,9 +222,19 @@ class Collector:
         stack.push_async_callback(self._bounded, history.close, "closing history")
         return journal, history
 
-    def _assemble(self, journal: Journal, history: History) -> list[tuple[str, object]]:
+    async def _open_bus(self, stack: AsyncExitStack, kept: Callable[[], int]) -> Bus:
+        bus = await open_bus(self.settings.bus, name=secrets.token_hex(4), kept=kept)
+        stack.push_async_callback(self._bounded, bus.close, "handing over to the bus")
+        if self.settings.bus and self.settings.history_dsn.startswith("chdb:"):
+            _log.warning(
+                "this collector has a bus and a history of its own: others see its runs live, but not what it keeps; "
+                "give all of them one ClickHouse with --history"
+            )
+        return bus
+
+    def _assemble(self, journal: Journal, history: History, bus: Bus) -> list[tuple[str, object]]:
         """Make the parts; return those that give routes, as plugins."""
-        hub = self._hub(history, lambda: journal.committed)
+        hub = self._hub(Past(history, bus), lambda: journal.committed)
         attribution, counters = Attribution(), receivers.ReceiverCounters()
         self._receiver = receivers.Receiver(self._ingest, self._receiver_limits(), counters)
         decoding = partial(decode, redact=self.settings.redact)
@@ -243,17 +246,20 @@ class Collector:
             aside=self.settings.data_dir / "refused",
         )
         self._keeper = Keeper(history, Retention(**self.settings.retention.model_dump()))
-        self.pipeline = Pipeline(journal, hub, attribution, archive, decode=decoding)
+        self.pipeline = Pipeline(journal, hub, attribution, archive, bus, decode=decoding)
         self.health = Health(
-            journal=journal, hub=hub, pipeline=self.pipeline, archive=archive, receiver=counters, sinks=[]
+            journal=journal,
+            hub=hub,
+            bus=bus,
+            pipeline=self.pipeline,
+            archive=archive,
+            receiver=counters,
+            sinks=[],
         )
         return [
-            (
-                "receiver",
-                RoutesPlugin(self._receiver.routes),
-            ),
+            ("receiver", RoutesPlugin(self._receiver.routes)),
             ("api", RoutesPlugin(lambda: [*RunsApi(hub, history).routes(), *pages_routes(self.pages)])),
-            ("history", RoutesPlugin(HistoryApi(hub, archive, self._keeper).routes)),
+            ("history", RoutesPlugin(HistoryApi(hub, bus, archive, self._keeper).routes)),
             ("statistics", RoutesPlugin(StatisticsApi(history).routes)),
             ("sql", RoutesPlugin(SqlApi(history).routes)),
             ("openapi", RoutesPlugin(openapi.routes)),
@@ -263,10 +269,10 @@ class Collector:
             ("page", RoutesPlugin(Page().routes)),
         ]
 
-    def _hub(self, history: History, kept: Callable[[], int]) -> Hub:
+    def _hub(self, past: Past, kept: Callable[[], int]) -> Hub:
         limits = self.settings.limits
         bounds = HubLimits(rooms=limits.rooms, steps=limits.steps, lobby=limits.lobby, viewers=limits.viewers)
-        return Hub(partial(load_events, history), secrets.token_hex(4), bounds, kept=kept)
+        return Hub(past, "", bounds, kept=kept, recall=past.bus.snapshot)
 
     def _receiver_limits(self) -> receivers.Limits:
         limits = self.settings.limits
@@ -284,11 +290,15 @@ class Collector:
 
     async def _remember(self, history: History) -> None:
         """Take up where the last process stopped: the lobby's list, and which run a trace is."""
-        page = await history.list_runs(RunFilter(), None, self.settings.limits.lobby)
-        self.pipeline.hub.enlist(record_view(record) for record in page.items)
+        await self._list(history)
         traces = await history.trace_runs(time.time_ns() - REMEMBER_NS, TRACES)
         for trace_id, run_id in traces.items():
             self.pipeline.attribution.learn(trace_id, run_id)
+
+    async def _list(self, history: History) -> None:
+        page = await history.list_runs(RunFilter(), None, self.settings.limits.lobby)
+        self.pipeline.hub.enlist(record_view(record) for record in page.items)
+        self._listed = self.pipeline.hub.doubts
 
     async def _run_archive(self, stack: AsyncExitStack) -> None:
         archive = self.pipeline.archive
@@ -307,6 +317,8 @@ class Collector:
     async def _tidy(self) -> None:
         self.pipeline.hub.flush()
         await self.pipeline.expire()
+        if self._listed != self.pipeline.hub.doubts:
+            await self._list(self._history)
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         runner = web.AppRunner(
@@ -367,22 +379,3 @@ class Collector:
         """Return when everything accepted so far is in the rooms and the lobby."""
         await self.pipeline.drain()
         self.pipeline.hub.flush()
-
-
-def core_plugins() -> list[tuple[str, object]]:
-    """Return the collector's own parts as plugins, for listing."""
-    return [
-        (name, RoutesPlugin(tuple))
-        for name in (
-            "receiver",
-            "api",
-            "history",
-            "statistics",
-            "sql",
-            "openapi",
-            "transfer",
-            "feed",
-            "health",
-            "page",
-        )
-    ]

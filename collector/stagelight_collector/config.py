@@ -92,6 +92,7 @@ class Settings(BaseModel):
     history: str = Field(
         default="", description="The DSN of history; empty means chdb in the data directory."
     )
+    bus: str = Field(default="", description="The DSN of what several collectors share, nats://…; or empty.")
     clickhouse_port: int | None = Field(
         default=None,
         ge=0,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from stagelight_collector.archive import Archive
+    from stagelight_collector.bus.contract import Bus
     from stagelight_collector.journal import Journal
     from stagelight_collector.pipeline import Pipeline
     from stagelight_collector.receivers import ReceiverCounters
@@ -35,6 +36,7 @@ class Health(MetricsCollector):
 
     journal: Journal
     hub: Hub
+    bus: Bus
     pipeline: Pipeline
     archive: Archive
     receiver: ReceiverCounters
@@ -46,7 +48,7 @@ class Health(MetricsCollector):
 
     def problems(self) -> list[str]:
         """Return what is wrong at the moment, in words."""
-        found = [self.archive.problem]
+        found = [self.archive.problem, self.bus.problem]
         if self.journal.bytes > NEARLY_FULL * self.journal.capacity_bytes:
             found.append(
                 "the journal is nearly full: history takes less than arrives; senders will have to wait"
@@ -81,6 +83,7 @@ class Health(MetricsCollector):
         yield from _counters("stagelight_receiver", self.receiver)
         yield from _counters("stagelight_journal", self.journal.counters)
         yield from _counters("stagelight_rooms", self.hub.counters)
+        yield from _counters("stagelight_bus", self.bus.counters)
         yield from self._gauges()
         yield from self._archive()
         yield from self._sinks()
@@ -97,6 +100,8 @@ class Health(MetricsCollector):
                 "Events whose run is not known.",
                 self.pipeline.attribution.waiting,
             ),
+            ("stagelight_bus_waiting", "Events that the bus has yet to take.", self.bus.waiting),
+            ("stagelight_bus_up", "Whether the bus carries events.", int(not self.bus.problem)),
             ("stagelight_decode_queue", "Requests that wait to be decoded.", self.pipeline.queued),
             ("stagelight_receiver_in_flight", "Requests that are being answered.", self.receiver.in_flight),
             ("stagelight_receiver_in_flight_bytes", "Bytes of their bodies.", self.receiver.in_flight_bytes),

@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from stagelight_collector.bus.memory import MemoryBus
 from stagelight_collector.decode import Decoded, decode_logs, decode_metrics, decode_traces
 from stagelight_collector.decode.requests import request_of
 from stagelight_collector.journal import Entry, Journal, Signal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stagelight.events import Event
     from stagelight_collector.archive import Archive
     from stagelight_collector.attribution import Attribution
+    from stagelight_collector.bus.contract import Bus
     from stagelight_collector.rooms.hub import Hub
     from stagelight_collector.sinks import SinkRunner
 
@@ -30,7 +32,7 @@ Request: TypeAlias = ExportTraceServiceRequest | ExportLogsServiceRequest | Expo
 
 QUEUE: Final = 64
 """How many journaled requests wait to be decoded; beyond it, acknowledgements wait."""
-LARGE_BYTES: Final = 64 << 10
+LARGE_BYTES: Final = 16 << 10
 """A larger request is decoded in a thread, so that the event loop stays free."""
 
 _log = logging.getLogger(__name__)
@@ -69,6 +71,8 @@ class Pipeline:
     hub: Hub
     attribution: Attribution
     archive: Archive
+    bus: Bus | None = None
+    """In memory where none is given."""
     sinks: Sequence[SinkRunner] = ()
     now: Callable[[], int] = time.time_ns
     decode: Callable[[Entry, Request | None], Decoded] = decode
@@ -80,7 +84,11 @@ class Pipeline:
         default_factory=asyncio.Queue["tuple[Entry, Request | None]"]
     )
     """Bounded by `ingest`, and by how many requests the receivers let in."""
+    _bus: Bus = field(init=False)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._bus = MemoryBus(self.hub.epoch, [self.hub]) if self.bus is None else self.bus
 
     @property
     def queued(self) -> int:
@@ -141,7 +149,7 @@ class Pipeline:
         """
         _check(batch.events)
         await self.archive.restore(batch)
-        await self.hub.write(batch.events)
+        await self._bus.publish(batch)
 
     async def replay(self) -> int:
         """Decode again what the journal holds from before a restart. Return the number of entries.
@@ -219,4 +227,4 @@ class Pipeline:
     async def _spread(self, batch: Batch) -> None:
         for runner in self.sinks:
             runner.offer(batch)
-        await self.hub.write(batch.events, batch.seq)
+        await self._bus.publish(batch)

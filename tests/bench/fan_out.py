@@ -5,7 +5,8 @@ in each message. Latency is from the event to the socket of the viewer, on one c
 
     python tests/bench/fan_out.py sse     # 100 rooms of 100 viewers, one event per second and room
     python tests/bench/fan_out.py ws      # the same over WebSockets
-    python tests/bench/fan_out.py room    # one room, 1,000 viewers, 20 events per second; then with one that never reads
+    python tests/bench/fan_out.py room    # one room, 1,000 viewers, 20 events per second
+    python tests/bench/fan_out.py stalled # the same, in turns without and with one more viewer that never reads
     python tests/bench/fan_out.py rooms   # 10,000 rooms of one viewer, one event per second and room
     python tests/bench/fan_out.py burst   # 5,000 events in a second into a room of 100 viewers
 """
@@ -17,6 +18,7 @@ import json
 import multiprocessing
 import os
 import resource
+import socket
 import sys
 import time
 from dataclasses import dataclass, field
@@ -53,8 +55,6 @@ class Load:
     """Events per second and room."""
     seconds: float
     socket: bool = False
-    stalled: int = 0
-    """Viewers more, of the first room, that never read."""
 
     @property
     def events(self) -> int:
@@ -145,13 +145,12 @@ async def _serve(kind: type[Ours | Floor], load: Load, pipe: Connection) -> None
     await server.open(load.rooms)
     looking = asyncio.create_task(server.look_after())
     pipe.send((runner.addresses[0][1], empty))
-    await asyncio.to_thread(pipe.recv)  # all viewers are here
-    idle = _resident()
-    before = time.process_time()
-    lag = await _publish(server, load)
-    await asyncio.sleep(1)
-    pipe.send({"idle": idle, "cpu": time.process_time() - before, "lag_ms": lag})
-    await asyncio.to_thread(pipe.recv)
+    while await asyncio.to_thread(pipe.recv) == "go":  # all viewers are here
+        idle = _resident()
+        before = time.process_time()
+        lag = await _publish(server, load)
+        await asyncio.sleep(1)
+        pipe.send({"idle": idle, "cpu": time.process_time() - before, "lag_ms": lag})
     looking.cancel()
     os._exit(0)
 
@@ -185,14 +184,13 @@ class Group(asyncio.Protocol):
 
     latencies: list[float] = field(default_factory=list[float])
 
-    def viewer(self, path: str, *, socket: bool, stalled: bool) -> Callable[[], asyncio.Protocol]:
-        return lambda: _Viewer(self, path, socket=socket, stalled=stalled)
+    def viewer(self, path: str, *, socket: bool) -> Callable[[], asyncio.Protocol]:
+        return lambda: _Viewer(self, path, socket=socket)
 
 
 class _Viewer(asyncio.Protocol):
-    def __init__(self, group: Group, path: str, *, socket: bool, stalled: bool) -> None:
+    def __init__(self, group: Group, path: str, *, socket: bool) -> None:
         self.latencies = group.latencies
-        self.stalled = stalled
         upgrade = (
             "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -209,8 +207,6 @@ class _Viewer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self.answered.done():
             self.answered.set_result(None)
-            if self.stalled:
-                self.transport.pause_reading()
         now = time.time_ns()
         data = self.rest + data
         found = end = 0
@@ -223,22 +219,21 @@ class _Viewer(asyncio.Protocol):
 async def _watch(load: Load, share: range, port: int, pipe: Connection) -> None:
     loop, group = asyncio.get_running_loop(), Group()
     suffix = "ws" if load.socket else "feed"
-    places = [(f"/api/v1/runs/r{number % load.rooms}/{suffix}", False) for number in share]
-    if share.start == 0:
-        places += [(f"/api/v1/runs/r0/{suffix}", True)] * load.stalled
+    places = [f"/api/v1/runs/r{number % load.rooms}/{suffix}" for number in share]
     viewers: list[_Viewer] = []
     for start in range(0, len(places), 100):
         opened = [
-            loop.create_connection(group.viewer(path, socket=load.socket, stalled=stalled), "127.0.0.1", port)
-            for path, stalled in places[start : start + 100]
+            loop.create_connection(group.viewer(path, socket=load.socket), "127.0.0.1", port)
+            for path in places[start : start + 100]
         ]
         for _, protocol in await asyncio.gather(*opened):
             assert isinstance(protocol, _Viewer)
             viewers.append(protocol)
             await protocol.answered
     pipe.send(len(viewers))
-    await asyncio.to_thread(pipe.recv)
-    pipe.send(sorted(group.latencies))
+    while await asyncio.to_thread(pipe.recv) == "tell":
+        pipe.send(sorted(group.latencies))
+        group.latencies.clear()
     os._exit(0)
 
 
@@ -249,8 +244,32 @@ def _child(entry: Any, *arguments: Any) -> None:
     asyncio.run(entry(*arguments))
 
 
-def measure(kind: type[Ours | Floor], load: Load) -> dict[str, float]:
-    """Run a load against a server; return what it cost and how late the messages were."""
+@dataclass
+class Running:
+    """A server and its viewers, each in processes of their own."""
+
+    port: int
+    empty: int
+    server: Connection
+    groups: list[Connection]
+
+    def round(self) -> tuple[dict[str, float], list[float]]:
+        """Tell every room its events; return what it cost, and how late the messages were, in order of size."""
+        self.server.send("go")
+        cost = self.server.recv()
+        latencies: list[float] = []
+        for group in self.groups:
+            group.send("tell")
+            latencies += group.recv()
+        return cost, sorted(latencies)
+
+    def stop(self) -> None:
+        for pipe in (*self.groups, self.server):
+            pipe.send("stop")
+
+
+def start(kind: type[Ours | Floor], load: Load) -> Running:
+    """Start a server and let all viewers in."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     context.Process(target=_child, args=(_serve, kind, load, there), daemon=True).start()
@@ -265,22 +284,49 @@ def measure(kind: type[Ours | Floor], load: Load) -> dict[str, float]:
     for group in groups:
         group.recv()
     time.sleep(2)
-    here.send("go")
-    server = here.recv()
-    latencies: list[float] = []
-    for group in groups:
-        group.send("stop")
-        latencies += group.recv()
-    here.send("stop")
-    latencies.sort()
+    return Running(port, empty, here, groups)
+
+
+def measure(kind: type[Ours | Floor], load: Load) -> dict[str, float]:
+    """Run a load against a server; return what it cost and how late the messages were."""
+    running = start(kind, load)
+    server, latencies = running.round()
+    running.stop()
+    total = load.rooms * load.viewers
     return {
         "expected": total * load.events,
         "delivered": len(latencies),
         "p50": round(latencies[len(latencies) // 2], 2),
         "p99": round(latencies[len(latencies) * 99 // 100], 2),
-        "kib_per_viewer": round((server["idle"] - empty) / 1024 / total, 1),
+        "kib_per_viewer": round((server["idle"] - running.empty) / 1024 / total, 1),
         "per_cpu_second": round(len(latencies) / server["cpu"]),
         "loop_lag_p99_ms": round(server["lag_ms"], 1),
+    }
+
+
+def beside_one_that_never_reads(load: Load, rounds: int) -> dict[str, Any]:
+    """Tell the same viewers the same events in turns, without and with one more that never reads."""
+    running = start(Ours, load)
+    running.round()  # warm
+    without: list[float] = []
+    beside: list[float] = []
+    for _ in range(rounds):
+        without += running.round()[1]
+        with socket.create_connection(("127.0.0.1", running.port)) as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            stalled.sendall(b"GET /api/v1/runs/r0/feed HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            beside += running.round()[1]
+    running.stop()
+    p99, peer = (sorted(found)[len(found) * 99 // 100] for found in (beside, without))
+    return {
+        "name": "fan_out_stalled",
+        "value": round(p99, 2),
+        "unit": "ms p99",
+        "peer": round(peer, 2),
+        "ratio": round(p99 / peer, 3),
+        "target": 1.1,
+        "expected": load.viewers * load.events * rounds,
+        "delivered": [len(without), len(beside)],
     }
 
 
@@ -288,6 +334,10 @@ def main(what: str) -> None:
     """Measure one load, ours and the floor, and print one line."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if what == "stalled":
+        load = Load(rooms=1, viewers=1_000, rate=20, seconds=5)
+        print(json.dumps(beside_one_that_never_reads(load, rounds=5)))
+        return
     crowd = Load(rooms=100, viewers=100, rate=1, seconds=10)
     loads = {
         "sse": crowd,
@@ -307,10 +357,6 @@ def main(what: str) -> None:
         "ours": ours,
         "floor": floor,
     }
-    if what == "room":
-        line["beside_one_that_never_reads"] = measure(
-            Ours, Load(rooms=1, viewers=1_000, rate=20, seconds=10, stalled=1)
-        )
     print(json.dumps(line))
 
 

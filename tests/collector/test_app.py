@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from stagelight_collector.app import Collector, core_plugins
+from stagelight_collector.app import Collector
 from stagelight_collector.config import Settings
+from stagelight_collector.core import core_plugins
 from stagelight_collector.errors import ClickHousePortUnusable, DataDirUnusable, PortTaken
 from stagelight_collector.security import UnsafeBind
 

@@ -7,18 +7,20 @@ import json
 import re
 import uuid
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import pytest
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 from playwright.async_api import expect
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from .processes import CollectorProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
     from playwright.async_api import Browser
 
@@ -89,6 +91,7 @@ find("#start").onclick = async () => {
 find("#clear").onclick = () => { known.clear(); show(); };
 </script>
 """
+STAGES: Final = ["Initialize", "Process Data", "Validate Results", "Send Notifications", "Cleanup"]
 FAILED: Final = (
     "<i>sample</i> 1 FAILED Initialize=completed Process Data=completed Validate Results=failed - Simulated failure "
     "Send Notifications=pending Cleanup=pending"
@@ -223,3 +226,88 @@ async def test_a_page_of_an_origin_that_was_not_allowed_gets_nothing(
         await page.click("#create")
         await expect(page.locator("section")).to_have_count(0)
         await page.close()
+
+
+ARTICLE: Final = Path(__file__).with_name("workflow_live.html")
+"""The page as the article prints it."""
+
+CHANCE: Final = """
+let calls = 0;
+Math.random = () => calls++ % 2 ? (window.unlucky ? 0.05 : 0.5) : -0.49;
+"""
+"""Which stage takes 20 ms, and which fails, is chance in the article's page; not so in a test."""
+
+
+async def test_the_articles_own_page_works_with_nothing_but_the_host_changed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    expect.set_options(timeout=PATIENCE_MS)
+    text = [""]
+    async with serving(text) as origin:
+        (tmp_path / "stagelight.toml").write_text(f'allowed_origins = ["{origin}"]\n')
+        collector = CollectorProcess(tmp_path)
+        await collector.start()
+        host = collector.url.removeprefix("http://")
+        text[0] = re.sub(
+            r"fetch\((['`])/", rf"fetch(\1http://{host}/", ARTICLE.read_text(encoding="utf-8")
+        ).replace("${window.location.host}", host)
+        page, watcher = await browser.new_page(), await browser.new_page()
+        try:
+            for each in (page, watcher):
+                await each.add_init_script(CHANCE)
+                await each.goto(origin)
+                await expect(each.locator("#connectionStatus")).to_have_text("Connected")
+            create, start = (
+                page.get_by_text("Create Sample Workflow"),
+                page.get_by_text("Start All Workflows"),
+            )
+            await create.click()
+            await expect(watcher.locator(".workflow-status")).to_have_text(["PENDING"])
+            await start.click()
+            for each in (page, watcher):  # the second is only told
+                await expect(each.locator(".workflow-status")).to_have_text(["COMPLETED"])
+                await expect(each.locator(".stage.completed .stage-name")).to_have_text(STAGES)
+            await page.evaluate("window.unlucky = true")
+            await create.click()
+            await expect(watcher.locator(".workflow-card")).to_have_count(2)
+            await start.click()
+            for each in (page, watcher):
+                await expect(each.locator(".workflow-status.failed")).to_have_text(["FAILED"])
+                await expect(each.locator(".stage.failed .stage-duration")).to_contain_text(
+                    "Simulated failure"
+                )
+            await expect(watcher.locator(".error")).to_contain_text("error: Stage failed")
+            await page.get_by_text("Clear All").click()
+            await expect(page.locator(".workflow-card")).to_have_count(0)
+        finally:
+            await page.close()
+            await watcher.close()
+            await collector.kill()
+
+
+async def test_a_client_of_the_websockets_library_is_a_client(collector: CollectorProcess) -> None:
+    """The plain client that people have, with nothing set."""
+    base = collector.url.replace("http://", "ws://")
+    body = {"name": "etl", "stages": [{"name": "load"}]}
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{collector.url}/workflow/create", json=body) as response:
+            made = await response.json()
+        async with (
+            connect(f"{base}/room/{made['id']}/websocket") as room,
+            asyncio.timeout(PATIENCE_MS / 1_000),
+        ):
+            told = json.loads(await room.recv())
+            assert (told["type"], told["workflowId"]) == ("connected", made["id"])
+            await room.send('{"type": "ping"}')
+            assert json.loads(await room.recv())["type"] == "pong"
+            await room.send("{")
+            assert json.loads(await room.recv()) == {"error": "Invalid message format"}
+            stage = {"stageId": made["stages"][0]["id"], "updates": {"status": "running"}}
+            async with session.put(f"{collector.url}/workflow/{made['id']}/stage", json=stage):
+                told = json.loads(await room.recv())
+            assert (told["type"], told["stage"]["status"]) == ("stage_update", "running")
+            assert await collector.stop() == 0
+            with pytest.raises(ConnectionClosed) as caught:
+                await room.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == WSCloseCode.SERVICE_RESTART

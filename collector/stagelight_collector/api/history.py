@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stagelight_collector.archive import Archive
+    from stagelight_collector.bus.contract import Bus
     from stagelight_collector.history import HistoryStatus
     from stagelight_collector.retention import Keeper
     from stagelight_collector.rooms.hub import Hub
@@ -29,6 +30,7 @@ class HistoryApi:
     """The routes that are about what is kept."""
 
     hub: Hub
+    bus: Bus
     archive: Archive
     keeper: Keeper
 
@@ -66,7 +68,7 @@ class HistoryApi:
         known = await self.archive.history.delete_run(run_id(request))
         if not known and room is None:
             raise unknown(request)
-        self.hub.forget(run_id(request))
+        await self.bus.forget(run_id(request))
         return reply({"run": run_id(request), "deleted": True})
 
     async def _hand_over(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stagelight_collector.bus.contract import BusUnusable
 from stagelight_collector.errors import ClickHousePortUnusable, DataDirUnusable, PortRefused, PortTaken
 from stagelight_collector.history import HistoryError
 from stagelight_collector.journal import JournalError
@@ -28,6 +29,7 @@ def explained() -> Generator[None]:
     try:
         yield
     except (
+        BusUnusable,
         PortTaken,
         PortRefused,
         ClickHousePortUnusable,

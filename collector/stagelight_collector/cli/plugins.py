@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def plugins(as_json: bool) -> None:
     """List what is loaded, and what could be."""
     settings = config.load()
-    from stagelight_collector.app import core_plugins  # noqa: PLC0415 - heavy, and only this command needs it
+    from stagelight_collector.core import core_plugins  # noqa: PLC0415 - heavy, and only this command needs it
 
     found = Plugins(
         core_plugins(),

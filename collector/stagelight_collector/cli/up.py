@@ -40,6 +40,7 @@ _QUIET: Final = ("urllib3.connectionpool", "clickhouse_connect")
     "--data-dir", type=click.Path(path_type=Path), help="Where the journal and the embedded history live."
 )
 @click.option("--history", help="DSN of history; chdb in the data directory by default.")
+@click.option("--bus", help="DSN of what several collectors share (nats://…).")
 @click.option("--workflows", multiple=True, metavar="FILE_OR_MODULE", help="Workflows to run here.")
 @click.option("--open/--no-open", "open_", default=False, help="Open the page in a browser.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
@@ -49,6 +50,7 @@ def up(
     grpc_port: int | None,
     data_dir: Path | None,
     history: str | None,
+    bus: str | None,
     workflows: tuple[str, ...],
     open_: bool,
     verbose: bool,
@@ -63,7 +65,9 @@ def up(
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.CRITICAL)
-    settings = config.load(host=host, port=port, grpc_port=grpc_port, data_dir=data_dir, history=history)
+    settings = config.load(
+        host=host, port=port, grpc_port=grpc_port, data_dir=data_dir, history=history, bus=bus
+    )
     if workflows:
         settings.plugins["engine"] = {**settings.plugin_table("engine"), "workflows": list(workflows)}
     for note in config.read().notes:

@@ -9,6 +9,7 @@ from stagelight_collector.api.problem import Problem
 from stagelight_collector.feed.stream import afresh, gone
 from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.hub import LOBBY
+from stagelight_collector.rooms.retelling import catch_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ async def to_one(hub: Hub, request: web.Request, last_id: str) -> Admission:
     async with hub.holding([run_id]) as known:
         if not known:
             raise Problem(404, f"There is no run {run_id!r}.", "GET /api/v1/runs lists the runs.")
+        await catch_up(hub, known, last_id)
         return _let_in(hub, request, known, [], last_id)
 
 
@@ -56,6 +58,7 @@ async def to_several(hub: Hub, request: web.Request, last_id: str, default: Sequ
     if len(names) > MAX_ROOMS:
         raise Problem(400, f"{len(names)} rooms on one stream.", f"At most {MAX_ROOMS} are possible.")
     async with hub.holding(names) as known:
+        await catch_up(hub, known, last_id)
         return _let_in(hub, request, known, [name for name in names if name not in known], last_id)
 
 

@@ -44,7 +44,7 @@ class Replays:
     load: Loader
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _going_on: int = 0
-    _wire: Events = field(default_factory=lambda: Events(EPOCH))
+    _wire: Events = field(default_factory=lambda: Events(lambda: EPOCH))
 
     async def serve(self, request: web.Request, run_id: str, speed: str) -> web.StreamResponse:
         """Stream a run from history.

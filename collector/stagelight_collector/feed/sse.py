@@ -37,7 +37,8 @@ class Feed:
 
     def __post_init__(self) -> None:
         self.replays = Replays(self.hub.load)
-        self._plain, self._chunked = Events(self.hub.epoch), Events(self.hub.epoch, chunked=True)
+        self._plain = Events(self.hub.stamp)
+        self._chunked = Events(self.hub.stamp, chunked=True)
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""

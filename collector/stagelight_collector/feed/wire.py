@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stagelight_collector.rooms.channel import Message
 
 HEADERS: Final = {
@@ -19,14 +21,15 @@ HEADERS: Final = {
 class Events:
     """Messages as server-sent events (HTML standard, section 9.2), in chunks of HTTP/1.1 where asked for."""
 
-    epoch: str
+    epoch: Callable[[], str]
+    """What ids begin with; it changes when the bus begins other numbers."""
     chunked: bool = False
 
     def frame(self, message: Message) -> bytes:
         """Return a message with its id."""
         return self._chunk(
             b"id: %b-%d\nevent: %b\ndata: %b\n\n"
-            % (self.epoch.encode(), message.seq, message.type.encode(), message.data)
+            % (self.epoch().encode(), message.seq, message.type.encode(), message.data)
         )
 
     def frame_without_id(self, message: Message) -> bytes:

@@ -86,7 +86,7 @@ class SocketFeed:
     wire: Frames = field(init=False)
 
     def __post_init__(self) -> None:
-        self.wire = Frames(self.hub.epoch)
+        self.wire = Frames(self.hub.stamp)
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
@@ -236,13 +236,13 @@ def _explain(error: ValidationError) -> str:
 class Frames:
     """Messages as WebSocket texts (RFC 6455, section 5.2): whole, neither masked nor compressed."""
 
-    epoch: str
+    epoch: Callable[[], str]
 
     def frame(self, message: Message) -> bytes:
         """Return a message with its id."""
         return _frame(
             b'{"id":"%b-%d","event":%b,"data":%b}'
-            % (self.epoch.encode(), message.seq, encode(message.type), message.data)
+            % (self.epoch().encode(), message.seq, encode(message.type), message.data)
         )
 
     def frame_without_id(self, message: Message) -> bytes:

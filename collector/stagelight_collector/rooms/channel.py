@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from stagelight.conventions import RUN_ENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 RING: Final = 2_048
 """How many messages a channel keeps for those who resume."""
@@ -89,11 +89,19 @@ class Viewer:
             return
         self._bytes += len(message.data)
         if len(self._queue) >= self.capacity or self._bytes > QUEUE_BYTES:
-            self._clear()
-            self.lagged = True
-            self.lags += 1
-        else:
-            self._queue.append(message)
+            self.lag()
+            return
+        self._queue.append(message)
+        self._tell()
+
+    def lag(self) -> None:
+        """Drop the queue: when it next reads, the viewer is given everything afresh."""
+        self._clear()
+        self.lagged = True
+        self.lags += 1
+        self._tell()
+
+    def _tell(self) -> None:
         if not self._told:
             self._told = True
             self.ready()
@@ -116,30 +124,44 @@ class Channel:
 
     capacity: int = RING
     viewers: set[Viewer] = field(default_factory=set[Viewer])
-    missing: int = 0
+    missing: int = -1
     """Of the messages up to this number some are not in the ring."""
     _bytes: int = 0
     _ring: deque[Message] = field(default_factory=deque[Message])
 
     def publish(self, message: Message) -> None:
         """Keep a message and give it to every viewer."""
+        self._keep(message)
+        for viewer in self.viewers:
+            viewer.push(message)
+
+    def _keep(self, message: Message) -> None:
         self._ring.append(message)
         self._bytes += len(message.data)
         while len(self._ring) > self.capacity or self._bytes > RING_BYTES:
             oldest = self._ring.popleft()
             self._bytes -= len(oldest.data)
             self.missing = max(self.missing, oldest.seq)
-        for viewer in self.viewers:
-            viewer.push(message)
 
-    def since(self, seq: int) -> Iterable[Message] | None:
-        """Return the messages after `seq`, or None if some of them are gone."""
-        if seq < self.missing:
+    def since(self, seq: int, *, again: bool = False) -> Iterable[Message] | None:
+        """Return the messages after `seq`, or None if some of them are gone.
+
+        `again`: with those of `seq` itself, for messages that share a number and may be told twice.
+        """
+        first = seq if again else seq + 1
+        if first <= self.missing:
             return None
-        return [message for message in self._ring if message.seq > seq]
+        return [message for message in self._ring if message.seq >= first]
+
+    def precede(self, messages: Sequence[Message], after: int) -> None:
+        """Put messages before those that are kept: all there were after a number."""
+        kept = list(self._ring)
+        self.skip(after)
+        for message in (*messages, *kept):
+            self._keep(message)
 
     def skip(self, seq: int) -> None:
-        """Note that a message was not kept."""
+        """Note that the messages up to `seq` were not kept."""
         self._ring.clear()
         self._bytes = 0
         self.missing = seq

@@ -1,7 +1,8 @@
 """The hub: all rooms in memory, the lobby, and who watches what.
 
-All methods run on the event loop. One increasing number orders the messages of all rooms, so that a viewer of
-several rooms resumes all of them with one `Last-Event-ID`.
+All methods run on the event loop. Events have increasing numbers, given by the bus, and the message of an event has
+its number; so a viewer of several rooms resumes all of them with one `Last-Event-ID`. The lobby's messages come of many
+events: they have the latest number there was, share it, and are told again rather than not at all.
 
 A room is whole when memory holds all of its run; a room that was opened in the middle of a run is completed from
 history. So no room leaves memory before history has its events (see `eviction`).
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stagelight.conventions import EventType
 from stagelight_collector.encoding import encode
-from stagelight_collector.rooms import view
+from stagelight_collector.rooms import ids, view
 from stagelight_collector.rooms.channel import Channel, Message, Viewer
 from stagelight_collector.rooms.eviction import Eviction
 from stagelight_collector.rooms.limits import HubCounters, HubLimits, TooManyViewers
@@ -30,6 +31,7 @@ from stagelight_collector.rooms.state import Run
 
 if TYPE_CHECKING:
     from stagelight.events import Event
+    from stagelight_collector.bus.contract import Told
     from stagelight_collector.rooms.state import Change
 
 LOBBY: Final = ""
@@ -47,6 +49,8 @@ _BEGINNINGS: Final = frozenset({EventType.RUN_CREATED, EventType.RUN_QUEUED, Eve
 _LOUD: Final = frozenset(kind for kind in EventType if kind.startswith("run_"))
 """Events that the lobby hears of at once."""
 
+Recall = Callable[[str, int], Awaitable["Sequence[Told] | None"]]
+"""Reads the events of a run after a number from the bus; None where it has forgotten some of them."""
 Loader = Callable[[str], Awaitable[Sequence["Event"]]]
 """Reads the events of a run from history; empty where it has none."""
 
@@ -55,6 +59,10 @@ _log = logging.getLogger(__name__)
 
 def _all_kept() -> int:
     return 2**63
+
+
+async def _forgotten(_run_id: str, _after: int) -> None:
+    """Recall nothing: there is no bus."""
 
 
 @dataclass(slots=True)
@@ -67,7 +75,15 @@ class Hub:
     clock: Callable[[], float] = time.monotonic
     kept: Callable[[], int] = _all_kept
     """Up to which batch history has everything."""
+    recall: Recall = _forgotten
     seq: int = 0
+    """The number of the latest event."""
+    torn: int = 0
+    """From before this number nobody can go on with what the bus alone knows."""
+    doubts: int = 0
+    """How often memory turned out to lack something that history may have."""
+    settled: bool = True
+    """Whether every room that is shown is known to be whole."""
     counters: HubCounters = field(default_factory=HubCounters)
     rooms: OrderedDict[str, Room] = field(default_factory=OrderedDict[str, Room])
     viewers: set[Viewer] = field(default_factory=set[Viewer])
@@ -81,6 +97,10 @@ class Hub:
         self.lobby = Lobby(self.limits.lobby, self._publish)
         self.eviction = Eviction(self.rooms, self.limits, self.counters, self.clock, self.kept, self._let_go)
 
+    def stamp(self) -> str:
+        """Return what ids begin with now."""
+        return ids.stamp(self.epoch, settled=self.settled)
+
     # --- events in ------------------------------------------------------------------------------------------------
 
     async def write(self, events: Sequence[Event], seq: int = 0) -> None:
@@ -90,8 +110,33 @@ class Hub:
                 self.take(event, seq)
             await asyncio.sleep(0)
 
-    def take(self, event: Event, seq: int = 0) -> None:
-        """Take one event at once; for many, `write` lets others have their turn."""
+    def begin(self, epoch: str, number: int) -> None:
+        """Go on with other numbers, after this one."""
+        self.epoch, self.seq = epoch, number
+        self.tear()
+
+    def tear(self) -> None:
+        """Hear that events before the next one are missing: give everybody everything afresh."""
+        for channel in (self.lobby.channel, *(room.channel for room in self.rooms.values())):
+            channel.skip(self.seq + 1)
+        for viewer in self.viewers:
+            viewer.lag()
+        self.doubt()
+
+    def doubt(self) -> None:
+        """Hear that history may have events which will never come: complete every room from it."""
+        self.doubts += 1
+        self.torn, self.settled = self.seq + 1, False
+        for run_id, room in self.rooms.items():
+            room.whole = False
+            self._cold[run_id] = None
+
+    def take(self, event: Event, seq: int = 0, number: int = 0) -> None:
+        """Take one event at once; for many, `write` lets others have their turn.
+
+        `seq`: its batch in the journal. `number`: its place on the bus; without one it is numbered here.
+        """
+        self.seq = number or self.seq + 1
         self.counters.events += 1
         room = self.rooms.get(event.run_id) or self._open(event.run_id, whole=_has_no_past(event))
         room.seq = max(room.seq, seq)
@@ -106,7 +151,7 @@ class Hub:
             self._publish(room.channel, event.type.value, room.describe(event, change))
         else:
             # Nobody watches or is expected back: who joins gets a snapshot, so nothing need be encoded.
-            self._skip(room)
+            room.channel.skip(self.seq)
         if change.run and event.type in _LOUD:
             self._list(room)
 
@@ -132,13 +177,7 @@ class Hub:
             self._cold[run_id] = None
         return room
 
-    def _skip(self, room: Room) -> None:
-        """Note a change that nobody is told of: who comes back is given everything afresh."""
-        self.seq += 1
-        room.channel.skip(self.seq)
-
     def _publish(self, channel: Channel, kind: str, data: bytes) -> None:
-        self.seq += 1
         self.counters.messages += 1
         channel.publish(Message(self.seq, kind, data))
 
@@ -150,7 +189,8 @@ class Hub:
         if room.whole or room.listed or room.run.id not in self.lobby:
             room.listed = True
             self._dirty.pop(room.run.id, None)
-            self.lobby.tell(view.run_view(room.run))
+            if self.lobby.has_place(room.run.id, view.ms(room.run.started)):
+                self.lobby.tell(view.run_view(room.run))
 
     def flush(self) -> None:
         """Bring the lobby up to date with runs that changed in details. Call it a few times a second."""
@@ -164,7 +204,7 @@ class Hub:
         """Put runs that only history knows into the lobby."""
         for summary in summaries:
             if summary["id"] not in self.rooms:
-                self.lobby.take(summary)
+                self.lobby.tell(summary)
 
     def forget(self, run_id: str) -> None:
         """Let go of a run that was deleted, and tell whoever watches it."""
@@ -186,10 +226,12 @@ class Hub:
                 continue
             self._cold.move_to_end(run_id)
             await self._complete(room)
+        self.settled = True
 
     async def _complete(self, room: Room) -> None:
         """Merge what history knows into a room; its order does not matter, nor what memory has already."""
         room.pins += 1
+        doubts = self.doubts
         try:
             events = await self.load(room.run.id)
             changed = False
@@ -199,16 +241,17 @@ class Hub:
                 await asyncio.sleep(0)
         finally:
             room.pins -= 1
-        room.whole = True
-        self._cold.pop(room.run.id, None)
-        if changed:
-            self._dirty[room.run.id] = None
-            if room.channel.viewers:
-                self._publish(room.channel, "reset", encode({"room": room.run.id}))
-                self._publish(room.channel, "snapshot", room.snapshot())
-            else:
-                # Who was here while the past was missing, and comes back, must not go on from there.
-                self._skip(room)
+        if doubts == self.doubts:
+            room.whole = True
+            self._cold.pop(room.run.id, None)
+        if changed or room.retold:
+            self._dirty[room.run.id], room.retold = None, False
+            # Who was here while the past was missing, and comes back, must not go on from there.
+            room.channel.skip(self.seq + 1)
+            for kind, data in (("reset", encode({"room": room.run.id})), ("snapshot", room.snapshot())):
+                message = Message(self.seq, kind, data)
+                for viewer in room.channel.viewers:
+                    viewer.push(message)
 
     async def find(self, run_id: str) -> Room | None:
         """Return the room of a run, whole and ready to be shown; None if nobody knows the run.
@@ -225,6 +268,7 @@ class Hub:
             try:
                 await self._complete(room)
             except Exception as error:  # noqa: BLE001 - what memory has is better than nothing
+                self.settled = False
                 _log.warning("run %s is shown without its past: %s", run_id, error)
         room.pins += 1
         try:
@@ -298,22 +342,16 @@ class Hub:
 
     def missed(self, names: Sequence[str], last_event_id: str) -> list[Message] | None:
         """Return what a returning viewer missed, or None where that is no longer known."""
-        seq = self._resumable(last_event_id)
-        if seq is None:
-            return None
+        seq = ids.number_in(last_event_id, self.epoch, self.seq)
+        if seq is None or (LOBBY in names and not ids.is_own(last_event_id, self.epoch)):
+            return None  # each collector has a lobby of its own
         messages: list[Message] = []
         for channel in self._channels(names):
-            part = channel.since(seq)
+            part = channel.since(seq, again=channel is self.lobby.channel)
             if part is None:
                 return None
             messages += part
         return sorted(messages, key=lambda message: message.seq)
-
-    def _resumable(self, last_event_id: str) -> int | None:
-        epoch, _, number = last_event_id.partition("-")
-        if epoch != self.epoch or not number.isdecimal() or len(number) > len(str(self.seq)):
-            return None
-        return int(number) if int(number) <= self.seq else None
 
     def snapshots(self, names: Sequence[str]) -> list[Message]:
         """Return the whole state of each room, as of now."""
@@ -345,7 +383,8 @@ class Hub:
     def _channels(self, names: Sequence[str]) -> list[Channel]:
         rooms = (self.rooms.get(name) for name in names if name != LOBBY)
         channels = [room.channel for room in rooms if room is not None]
-        return [self.lobby.channel, *channels] if LOBBY in names else channels
+        # The lobby comes last: of what shares a number, what is told again comes after what is told once.
+        return [*channels, self.lobby.channel] if LOBBY in names else channels
 
     def _let_go(self, room: Room) -> None:
         """Forget a room that eviction has chosen; the lobby keeps what it says of the run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,10 @@ class Room:
     """When the last viewer left."""
     listed: bool = False
     """Whether what the lobby says of the run came from here."""
+    retelling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while what the channel did not keep is made again."""
+    retold: bool = False
+    """Whether somebody went on with what was made again, and may lack what only history has."""
     _snapshot: bytes = b""
     _summary: dict[str, Any] | None = None
     _steps: dict[str, bytes] = field(default_factory=dict[str, bytes])

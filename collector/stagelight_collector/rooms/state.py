@@ -51,6 +51,13 @@ class LogLine:
     severity: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
 
+    @classmethod
+    def of(cls, event: Event) -> LogLine:
+        """Read the line from its event."""
+        attributes = tuple(sorted((key, str(value)) for key, value in event.attributes.items()))
+        step_id = event.step_id or event.span_id
+        return cls(event.time, event.message, step_id, event.severity, attributes)
+
 
 @dataclass(slots=True)
 class Change:
@@ -202,13 +209,7 @@ class Run:
         return step if changed or before is not after else None
 
     def _log(self, event: Event) -> LogLine | None:
-        line = LogLine(
-            event.time,
-            event.message,
-            event.step_id or event.span_id,
-            event.severity,
-            tuple(sorted((key, str(value)) for key, value in event.attributes.items())),
-        )
+        line = LogLine.of(event)
         place = bisect.bisect_left(self.logs, line)
         if place < len(self.logs) and self.logs[place] == line:
             return None

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from stagelight.conventions import RUN_ID, WORKFLOW_NAME, EventType
 from stagelight.events import Event, Failure
-from stagelight_collector import app
+from stagelight_collector import past
 from stagelight_collector.api import runs
 from stagelight_collector.app import Collector
 from stagelight_collector.config import Settings
@@ -232,8 +232,8 @@ async def test_a_run_that_has_left_memory_is_served_from_history_in_the_same_sha
 async def test_a_run_too_long_to_be_read_back_does_not_look_as_if_it_went_on(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "MAX_EVENTS", 40)
-    monkeypatch.setattr(app, "PAGE_EVENTS", 20)
+    monkeypatch.setattr(past, "MAX_EVENTS", 40)
+    monkeypatch.setattr(past, "PAGE_EVENTS", 20)
     lines = [event(T.LOG, "r", 1 + number / 100, message=str(number)) for number in range(100)]
     await api.kept(started("r", 0), *lines, event(T.RUN_FAILED, "r", 9, error=Failure(message="disk full")))
     await api.kept(*[started(f"other{number}", 10 + number) for number in range(5)])

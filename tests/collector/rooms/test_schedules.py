@@ -223,7 +223,7 @@ class World:
                 screen.viewer = self.hub.join(known)
                 screen.viewer.capacity = 3
                 first = first_messages(self.hub, screen.viewer, [], screen.last)
-                screen.show(self.hub.epoch, first or [])
+                screen.show(self.hub.stamp(), first or [])
                 return True
 
         try:
@@ -251,7 +251,7 @@ class World:
         if viewer.lagged:
             viewer.lagged = False
             messages = afresh(self.hub, viewer.names)
-        screen.show(self.hub.epoch, messages)
+        screen.show(self.hub.stamp(), messages)
         room = self.hub.rooms.get(screen.room)
         if room is not None:
             assert screen.state() == state_of(room.snapshot())

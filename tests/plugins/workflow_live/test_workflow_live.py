@@ -176,6 +176,58 @@ async def test_a_stage_that_is_a_message_is_refused_and_changes_nothing(client: 
     assert await client.ask("GET", f"/workflow/{workflow['id']}/status") == (200, workflow)
 
 
+async def test_what_goes_wrong_here_is_told_in_the_articles_words_and_logged(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def no_disk(*_: object) -> None:
+        raise OSError("the disk is gone")
+
+    workflow = await client.create("load")
+    with monkeypatch.context() as broken:
+        broken.setattr("stagelight_plugins.workflow_live.store.Store.save", no_disk)
+        for method, path in (
+            ("POST", f"/workflow/{workflow['id']}/start"),
+            ("PUT", f"/workflow/{workflow['id']}/complete"),
+        ):
+            assert await client.ask(method, path, {}) == (500, "Internal server error")
+            assert f"{method} {path} failed" in caplog.text
+    assert "the disk is gone" in caplog.text
+
+    status, _ = await client.ask("POST", f"/workflow/{workflow['id']}/start")
+    assert status == 200, "the next request is answered"
+
+
+USES = {
+    "AI agent": ("plan", "call tools", "answer"),
+    "ETL": ("extract", "transform", "load"),
+    "onboarding": ("create account", "send mail", "first login"),
+    "background job": ("pick up", "work", "clean up"),
+    "integration": ("fetch", "map", "push"),
+    "deployment": ("build", "test", "roll out"),
+    "approval": ("ask", "wait for the manager", "carry out"),
+}
+"""What the article names workflows for."""
+
+
+async def test_every_use_that_the_article_names_runs_as_an_ordinary_run(client: Client) -> None:
+    for use, stages in USES.items():
+        _, workflow = await client.ask(
+            "POST", "/workflow/create", {"name": use, "stages": [{"name": stage} for stage in stages]}
+        )
+        base = f"/workflow/{workflow['id']}"
+        await client.ask("POST", f"{base}/start")
+        for stage in workflow["stages"]:
+            for status in ("running", "completed"):
+                await client.ask(
+                    "PUT", f"{base}/stage", {"stageId": stage["id"], "updates": {"status": status}}
+                )
+        await client.ask("PUT", f"{base}/complete", {"error": None})
+    await client.collector.settle()
+
+    found = {run["workflow"]: (run["status"], run["steps"]["completed"]) for run in client.collector.runs()}
+    assert found == dict.fromkeys(USES, ("completed", 3))
+
+
 async def test_a_room_hears_of_its_workflow_and_of_no_other(client: Client) -> None:
     mine, other = await client.create("load"), await client.create("load")
     async with client.listen(mine["id"]) as room:

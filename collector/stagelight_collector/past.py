@@ -1,18 +1,42 @@
-"""A run that has left memory, read back from history."""
+"""The past: what history and the bus know of a run."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stagelight.conventions import EventType
 from stagelight.events import Event
+from stagelight_collector.bus.contract import BusAway
 
 if TYPE_CHECKING:
+    from stagelight_collector.bus.contract import Bus
     from stagelight_collector.history import History
 
 MAX_EVENTS: Final = 200_000
 """How many events of one run are read back from history."""
 PAGE_EVENTS: Final = 10_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Past:
+    """Reads the events of a run: those in history, and the latest, which may be on the bus alone."""
+
+    history: History
+    bus: Bus
+
+    async def __call__(self, run_id: str) -> list[Event]:
+        """Return a run's events in no certain order, some maybe twice; raise what history raises."""
+        events = await load_events(self.history, run_id)
+        try:
+            recent = await self.bus.snapshot(run_id)
+        except BusAway as error:
+            _log.warning("run %s is read from history alone: %s", run_id, error)
+            return events
+        return [*events, *(told.event for told in recent or ())]
 
 
 async def load_events(history: History, run_id: str) -> list[Event]:
