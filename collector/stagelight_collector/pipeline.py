@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stagelight_collector.attribution import Attribution
     from stagelight_collector.rooms.hub import Hub
     from stagelight_collector.sinks import SinkRunner
+    from stagelight_plugins.hookspecs import Table
 
 Request: TypeAlias = ExportTraceServiceRequest | ExportLogsServiceRequest | ExportMetricsServiceRequest
 
@@ -117,8 +118,10 @@ class Pipeline:
         request = request_of(events)
         await self.ingest(Signal.LOGS, request.SerializeToString(), request)
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Sequence[Event], logs: Table | None = None) -> None:
         """Hand events that are durable elsewhere to every sink; return when history has them.
+
+        `logs` are rows that go with them, for the sinks alone.
 
         Raises:
             ValueError: An event has no run id; none of them was taken.
@@ -127,7 +130,7 @@ class Pipeline:
         """
         _check(events)
         with self.hub.awaiting_history({event.run_id for event in events}):
-            await self._spread(Batch(seq=0, events=events))
+            await self._spread(Batch(seq=0, events=events, logs=logs or {}))
             await self.archive.store(events)
 
     async def restore(self, batch: Batch) -> None:

@@ -30,6 +30,7 @@ from stagelight_plugins.engine.plugin import plugin
 from stagelight_plugins.engine.retries import Retries
 
 register_routes = plugin.register_routes
+register_receivers = plugin.register_receivers
 register_commands = plugin.register_commands
 register_actions = plugin.register_actions
 startup = plugin.startup

@@ -183,7 +183,7 @@ class Attempts:
             self._give_up(described(error))
             return
         output = orjson.loads(body) if isinstance(answer, dict | list | tuple) else answer
-        engine.note_output(E.STEP_COMPLETED, key, output, body)
+        engine.note_output(E.STEP_COMPLETED, key, output, body, self._number)
         self.execution.settle_when_durable(engine.memory.steps[key])
 
     def _failed(

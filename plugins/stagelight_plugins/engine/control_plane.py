@@ -67,9 +67,8 @@ LOOK_SECONDS = 0.05
 class LocalControlPlane:
     """All of the engine in one process, on one file. Open it with `open_control_plane`."""
 
-    def __init__(self, house: House, versions: dict[int, list[VersionRow]], writer: ThreadLane) -> None:
+    def __init__(self, house: House, writer: ThreadLane) -> None:
         self.house = house
-        self._versions = versions
         self._writer = writer
         self._looker: asyncio.TimerHandle | None = None
         self._schedules = Schedules(self, house)
@@ -108,11 +107,11 @@ class LocalControlPlane:
             house.account.workflows[name] = house.by_key[key] = workflow
         source = registry.source_of(cls)
         fingerprint = registry.fingerprint_of(cls, source)
-        versions = self._versions.setdefault(workflow.key, [])
+        versions = workflow.versions
         known = next((version for version in versions if registry.same(version, fingerprint)), None)
         if known is None:
             number = 1 + max(
-                (version.key for found in self._versions.values() for version in found), default=0
+                (version.key for found in house.by_key.values() for version in found.versions), default=0
             )
             known = VersionRow(
                 number, workflow.key, registry.new_id(), cls.__name__, now, fingerprint, source
@@ -133,7 +132,7 @@ class LocalControlPlane:
         return self._info(self.house.account.workflow(name))
 
     def _info(self, workflow: Workflow) -> WorkflowInfo:
-        version = self._version(workflow, workflow.version)
+        version = workflow.version_of(workflow.version)
         return WorkflowInfo(
             id=workflow.id,
             name=workflow.name,
@@ -144,9 +143,6 @@ class LocalControlPlane:
             schedules=workflow.schedules,
             counts={Status(status): count for status, count in workflow.counts.items() if count > 0},
         )
-
-    def _version(self, workflow: Workflow, key: int) -> VersionRow | None:
-        return next((version for version in self._versions.get(workflow.key, []) if version.key == key), None)
 
     async def versions(self, workflow: str) -> list[VersionInfo]:
         """Return the versions of a workflow, the newest first."""
@@ -160,7 +156,7 @@ class LocalControlPlane:
                 fingerprint=version.fingerprint,
                 source=version.source,
             )
-            for version in reversed(self._versions.get(found.key, []))
+            for version in reversed(found.versions)
         ]
 
     async def delete_workflow(self, workflow: str) -> None:
@@ -239,7 +235,7 @@ class LocalControlPlane:
     # --- looking --------------------------------------------------------------------------------------------------
 
     def _instance(self, engine: Engine) -> InstanceInfo:
-        version = self._version(engine.workflow, engine.row.version)
+        version = engine.workflow.version_of(engine.row.version)
         return instance_of(engine.row, engine.workflow.name, version.id if version else "")
 
     async def _engine(self, workflow: str, instance_id: str) -> Engine:
@@ -296,7 +292,7 @@ class LocalControlPlane:
         before = more if here.back else bool(here.place)
         after = bool(here.place) if here.back else more
         counted = here.status or STATUSES
-        versions = {version.key: version.id for version in self._versions.get(found.key, [])}
+        versions = {version.key: version.id for version in found.versions}
         return InstancePage(
             instances=tuple(instance_of(row, workflow, versions.get(row.version, "")) for row in rows),
             next=here.text(place=rows[-1].seq) if rows and after else "",
@@ -442,9 +438,10 @@ class LocalControlPlane:
                 for entry in await self.house.reader.call(partial(self.house.store.journal, seq, after)):
                     for number, record in expand(entry):
                         event = event_of(number, record, workflow, name, sensitive)
+                        ended = event.type in LAST_EVENTS
                         if number <= cursor:
                             continue
-                        cursor, ended = number, event.type in LAST_EVENTS
+                        cursor = number
                         if not types or event.type in types or ended:
                             yield event
                 if ended:
@@ -515,13 +512,13 @@ async def open_control_plane(
         account=Account(Gatekeeper(limits.slots)),
         hooks=hooks or Hooks(),
     )
-    versions = await reader.call(partial(_take_over, house))
-    plane = LocalControlPlane(house, versions, writer)
+    await reader.call(partial(_take_over, house))
+    plane = LocalControlPlane(house, writer)
     await house.recover()
     return plane
 
 
-def _take_over(house: House) -> dict[int, list[VersionRow]]:
+def _take_over(house: House) -> None:
     """Read what is known of workflows; their classes come with `register`."""
     store = house.store
     house.last_seq, _ = store.last()
@@ -540,12 +537,12 @@ def _take_over(house: House) -> dict[int, list[VersionRow]]:
             version=newest[-1].key if newest else 0,
             retention=house.limits.retention,
             known=False,
+            versions=newest,
         )
         house.account.workflows[row.name] = house.by_key[row.key] = workflow
     for (key, status), count in store.counts().items():
         if key in house.by_key:
             house.by_key[key].counts[status] = count
-    return versions
 
 
 class Unregistered(WorkflowEntrypoint):

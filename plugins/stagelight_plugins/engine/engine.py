@@ -77,15 +77,18 @@ class Engine:
         record = self._record(what, key, more)
         self._write(record, orjson.dumps(record))
 
-    def note_output(self, what: E, key: StepKey, output: Any, body: bytes) -> None:
+    def note_output(self, what: E, key: StepKey, output: Any, body: bytes, attempt: int) -> None:
         """Say what came out of a step that ran."""
-        written = self._record(what, key, {"output": orjson.Fragment(body)})
+        number = {"n": attempt} if attempt > 1 else {}
+        written = self._record(what, key, {**number, "output": orjson.Fragment(body)})
         self._write({**written, "output": output}, orjson.dumps(written))
 
     def _record(self, what: E, key: StepKey | None, more: dict[str, Any]) -> Record:
         record: Record = {"t": what.value, "at": self.house.clock.now()}
         if key is not None:
             record["k"], record["s"], record["c"] = key
+            if self.memory.generation > 1:
+                record["g"] = self.memory.generation
         record.update(more)
         return record
 
@@ -384,7 +387,7 @@ class Engine:
         if step.over and step.state != "failed":
             raise WrongState(self.row.id, self.status, f"skip step {name!r} of", "that step has completed")
         failed = step.state == "failed"
-        self.note(E.STEP_SKIPPED, step.key, output=output)
+        self.note(E.STEP_SKIPPED, step.key, output=output, n=max(1, len(step.attempts)))
         if self.execution is not None and not failed:
             asked = self.execution.asked.get(step.key)
             if asked is not None and asked.attempts is not None:

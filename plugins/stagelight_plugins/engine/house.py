@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.ledger import Ledger
     from stagelight_plugins.engine.limits import Limits
     from stagelight_plugins.engine.memory import StepKey
-    from stagelight_plugins.engine.store import Store
+    from stagelight_plugins.engine.store import Store, VersionRow
     from stagelight_plugins.engine.timers import Timers
 
 START_ALARM: Final = 5_000
@@ -67,6 +67,12 @@ class Workflow:
     known: bool = True
     """Whether its class is registered in this process; else its instances wait until it is."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
+    versions: list[VersionRow] = field(default_factory=list["VersionRow"])
+    """Of its code, the oldest first."""
+
+    def version_of(self, key: int) -> VersionRow | None:
+        """Return a version of its code."""
+        return next((version for version in reversed(self.versions) if version.key == key), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

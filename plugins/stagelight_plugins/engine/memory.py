@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 Record = dict[str, Any]
-"""`t` (an EventName), `at` (Unix ms), `s` `c` `k` (the step's name, count and type), `n` (the attempt), and what else it takes."""
+"""`t` (an EventName), `at` (Unix ms), `s` `c` `k` (the step's name, count and type), `n` (the attempt), `g` (the restart, from the second life on), and what else it takes."""
 
 
 class StepKey(NamedTuple):

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from stagelight_plugins.engine.control_plane import LocalControlPlane
+    from stagelight_plugins.engine.doors.streams import Streams
     from stagelight_plugins.engine.publishing import Publisher
-    from stagelight_plugins.hookspecs import Actions, Collector
+    from stagelight_plugins.hookspecs import Actions, Collector, Receiver
 
 NAME: Final = "engine"
 
@@ -25,18 +26,31 @@ class EnginePlugin:
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[LocalControlPlane, Publisher]] = {}
+        self._streams: dict[int, Streams] = {}
 
     def control_plane(self, collector: Collector) -> LocalControlPlane | None:
         """Return the engine of a collector; None before its start and after its end."""
         parts = self._parts.get(id(collector))
         return parts[0] if parts else None
 
+    def _streams_of(self, collector: Collector) -> Streams:
+        from stagelight_plugins.engine.doors.streams import Streams  # noqa: PLC0415 - listing plugins must not load aiohttp
+
+        return self._streams.setdefault(id(collector), Streams())
+
     @hookimpl
     def register_routes(self, collector: Collector) -> Sequence[web.AbstractRouteDef]:
-        """Return the routes of the public Workflows API."""
-        from stagelight_plugins.engine.doors.rest import Rest  # noqa: PLC0415 - listing plugins must not load aiohttp
+        """Return the routes of the public Workflows API, and those of the native one."""
+        from stagelight_plugins.engine.doors.native import Native  # noqa: PLC0415 - listing plugins must not load aiohttp
+        from stagelight_plugins.engine.doors.rest import Rest  # noqa: PLC0415
 
-        return Rest(partial(self.control_plane, collector)).routes()
+        find, streams = partial(self.control_plane, collector), self._streams_of(collector)
+        return [*Rest(find, streams).routes(), *Native(find, streams).routes()]
+
+    @hookimpl
+    def register_receivers(self, collector: Collector) -> Sequence[Receiver]:
+        """Return the streams of events, so that they end before the port is closed."""
+        return [self._streams_of(collector)]
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
@@ -68,6 +82,7 @@ class EnginePlugin:
     @hookimpl
     async def shutdown(self, collector: Collector) -> None:
         """Stop what runs; it goes on after the next start."""
+        self._streams.pop(id(collector), None)
         parts = self._parts.pop(id(collector), None)
         if parts is not None:
             plane, publisher = parts

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from stagelight.events import Event
     from stagelight_plugins.engine.step import Step
+    from stagelight_plugins.hookspecs import Table
 else:
     Bench = Any
 
@@ -40,11 +41,13 @@ class Receiver:
 
     def __init__(self, *, refuse: int = 0) -> None:
         self.events: list[Event] = []
+        self.logs: list[Table] = []
         self.refuse = refuse
         self.ended = asyncio.Event()
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Sequence[Event], logs: Table) -> None:
         self.events.extend(events)
+        self.logs.append(logs)
         if self.refuse:
             self.refuse -= 1
             raise OSError("the collector goes down")

@@ -14,6 +14,7 @@ from stagelight_plugins.diagram.artist import Pencil
 from stagelight_plugins.engine.doors import bodies, shapes
 from stagelight_plugins.engine.doors.envelope import INVALID, Refused, done, of_error, refused
 from stagelight_plugins.engine.doors.numbers import PageNumbers
+from stagelight_plugins.engine.doors.streams import Streams
 from stagelight_plugins.engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -35,13 +36,14 @@ class Rest:
     """Answers requests with a control plane, which `find` returns while it is open."""
 
     find: Callable[[], ControlPlane | None]
+    streams: Streams = field(default_factory=Streams)
     numbers: PageNumbers = field(default_factory=PageNumbers)
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a child process reads code, so that there is one of them."""
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
-        answers: list[tuple[str, str, Callable[[web.Request], Awaitable[web.Response]]]] = [
+        answers: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
             ("GET", ROOT, self._workflows),
             ("GET", WORKFLOW, self._workflow),
             ("PUT", WORKFLOW, self._update),
@@ -57,6 +59,7 @@ class Rest:
             ("PATCH", f"{INSTANCE}/status", self._change),
             ("POST", f"{INSTANCE}/events/{{type}}", self._event),
             ("GET", f"{INSTANCE}/step", self._step),
+            ("GET", f"{INSTANCE}/subscribe", self._subscribe),
             ("POST", f"{INSTANCE}/skip", self._skip),
         ]
         return [web.route(method, path, _guarded(answer)) for method, path, answer in answers]
@@ -207,6 +210,9 @@ class Rest:
             )
         return done(shapes.step_output(found, query.attempt))
 
+    async def _subscribe(self, request: web.Request) -> web.StreamResponse:
+        return await self.streams.answer(request, self._plane, await self._plane.get(*_names(request)))
+
     async def _resolved(self, request: web.Request) -> tuple[str, str]:
         """Return the workflow and the instance of a request, with the id for which `latest` stands."""
         info = await self._plane.get(*_names(request))
@@ -214,7 +220,7 @@ class Rest:
 
 
 def _guarded(
-    answer: Callable[[web.Request], Awaitable[web.Response]],
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
@@ -223,7 +229,7 @@ def _guarded(
             return refused(error.status, error.code, str(error))
         except EngineError as error:
             return of_error(error)
-        except (web.HTTPError, ConnectionError):
+        except (web.HTTPException, ConnectionError):
             raise
         except Exception:  # noqa: BLE001 - told in the API's words
             _log.exception("%s %s failed", request.method, request.path)
