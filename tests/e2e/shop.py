@@ -42,6 +42,7 @@ def called(name, answer):
     return answer
 '''
 
+
 class Shop:
     """A collector with the workflow, the official client, and the gates of what the workflow calls."""
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from .processes import PATIENCE_SECONDS
-from .shop import WHERE, Shop, open_shop
+from .shop import Shop, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Locator, Page
 
-MORE: Final = '''
+MORE: Final = """
 
 class Parcel(WorkflowEntrypoint):
     concurrency = 2
@@ -29,7 +29,7 @@ class Parcel(WorkflowEntrypoint):
         called = await step.wait_for_event("courier", event_type="courier", timeout="1 day")
         await step.sleep("on its way", "30 days")
         return {**packed, "weighed": weighed, "by": called.payload}
-'''
+"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -216,3 +216,22 @@ async def test_what_the_engine_refuses_is_said_where_it_was_asked(shop: Shop, pa
             assert answer.status == 403
         async with session.get(url) as answer:
             assert (await answer.json())["instances"] == []
+
+
+async def test_the_diagram_of_the_class_lights_up_as_its_run_moves(shop: Shop, page: Page) -> None:
+    await start(page, "Refund", '{"order": 7}', "refund-7")
+    gate = await shop.gate("fetch")
+    await page.goto(f"{shop.collector.url}/#/runs/refund-7/diagram")
+    diagram = page.get_by_role("tree", name="Diagram of Refund")
+    places = {
+        name: diagram.get_by_role("treeitem").filter(has_text=name)
+        for name in ("fetch", "approve", "process")
+    }
+    await expect(places["fetch"]).to_have_attribute("data-status", "running")
+    await expect(places["approve"]).to_have_attribute("data-status", "idle")
+    os.close(gate)
+    await expect(places["approve"]).to_have_attribute("data-status", "waiting")
+    await expect(places["fetch"]).to_have_attribute("data-status", "completed")
+    await page.get_by_role("region", name="Approval").get_by_role("button", name="Approve").click()
+    os.close(await shop.gate("process"))
+    await expect(places["process"]).to_have_attribute("data-status", "completed")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stagelight_plugins.engine.contract import Status
+from stagelight_plugins.engine.contract import APPROVAL, Status
 from stagelight_plugins.engine.doors.client import Client, Failed
 from stagelight_plugins.options import json_option, url_option
 
@@ -213,6 +213,51 @@ def send_event(
     if as_json:
         return _print(found)
     return click.echo(f"Sent {event_type} to {found['instanceId']}.")
+
+
+def _answering(name: str, *, approved: bool, done: str, example: str, summary: str) -> None:
+    """Add a command that answers an instance which waits for approval."""
+
+    @instances.command(name, help=summary, epilog=f"Example: stagelight instances {name} {example}")
+    @workflow_argument
+    @instance_argument
+    @click.option("--reason", default="", help="Why; the workflow is told.")
+    @click.option("--metadata", help="JSON that the workflow is given.")
+    @click.option("--type", "event_type", default=APPROVAL, show_default=True, help="The event it waits for.")
+    @url_option
+    @json_option
+    def answer(
+        workflow: str,
+        instance: str,
+        reason: str,
+        metadata: str | None,
+        event_type: str,
+        url: str,
+        as_json: bool,
+    ) -> None:
+        body = {"approved": approved, "reason": reason, "metadata": _json("--metadata", metadata)}
+        found = Client(url).ask("POST", workflow, "instances", instance, "events", event_type, body=body)
+        if as_json:
+            return _print(found)
+        return click.echo(f"{done} {found['instanceId']}.")
+
+    del answer
+
+
+_answering(
+    "approve",
+    approved=True,
+    done="Approved",
+    example="Onboarding latest --reason 'she is nice'",
+    summary="Say yes to an instance that waits.",
+)
+_answering(
+    "reject",
+    approved=False,
+    done="Rejected",
+    example="Onboarding latest --reason 'too late'",
+    summary="Say no to an instance that waits.",
+)
 
 
 @instances.command(

@@ -24,7 +24,7 @@ MOST: Final = 1_000
 QUIET_SECONDS: Final = 15.0
 """After so long without an event, a stream says that it is still there."""
 _STILL_HERE: Final = b": still here\n\n"
-_NAMES: Final = {"retry_delay_ms": "retryDelayMs", "event_type": "eventType", "retry_at": "retryAt"}
+_NAMES: Final = {"type": "stepType", "retry_delay_ms": "retryDelayMs", "event_type": "eventType"}
 
 
 @dataclass(slots=True, eq=False)

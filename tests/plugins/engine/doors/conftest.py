@@ -39,6 +39,11 @@ class Approve(WorkflowEntrypoint):
         return {"rows": rows["rows"], "by": said.payload["by"]}
 
 
+class Ask(WorkflowEntrypoint):
+    async def run(self, event, step):
+        return await step.wait_for_approval("let in", timeout="3 days")
+
+
 class Fail(WorkflowEntrypoint):
     async def run(self, event, step):
         def charge():
