@@ -13,9 +13,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from stagelight_collector.decode import Decoded, decode_logs, decode_metrics, decode_traces
-from stagelight_collector.decode.requests import request_of
 from stagelight_collector.journal import Entry, Journal, Signal
 from stagelight_plugins.hookspecs import Batch
+from stagelight_plugins.otlp import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

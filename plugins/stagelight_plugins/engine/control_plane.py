@@ -43,6 +43,7 @@ from stagelight_plugins.engine.house import Hooks, House, Workflow
 from stagelight_plugins.engine.lanes import ThreadLane, Threads
 from stagelight_plugins.engine.ledger import Ledger
 from stagelight_plugins.engine.limits import MAX_BATCH, Limits, check_event, check_instance, check_step
+from stagelight_plugins.engine.rates import Rates
 from stagelight_plugins.engine.schedules import Schedules
 from stagelight_plugins.engine.store import Slice, VersionRow, WorkflowRow
 from stagelight_plugins.engine.store.sqlite import STATUSES, SqliteStore
@@ -72,6 +73,7 @@ class LocalControlPlane:
         self._writer = writer
         self._looker: asyncio.TimerHandle | None = None
         self._schedules = Schedules(self, house)
+        self._rates = Rates(house.limits, house.clock)
         self._closed = False
         self._look()
 
@@ -126,6 +128,11 @@ class LocalControlPlane:
     async def workflows(self) -> list[WorkflowInfo]:
         """Return all workflows, by name."""
         return [self._info(workflow) for _, workflow in sorted(self.house.account.workflows.items())]
+
+    def knows(self, name: str) -> bool:
+        """Return whether a workflow runs in this process."""
+        found = self.house.account.workflows.get(name)
+        return found is not None and found.known
 
     async def workflow(self, name: str) -> WorkflowInfo:
         """Return one workflow."""
@@ -186,6 +193,7 @@ class LocalControlPlane:
     ) -> InstanceInfo:
         """Create an instance."""
         found = self.house.cache.workflow(workflow)
+        self._rates.take(found.name)
         engine = await self._create(found, id, params, retention, trigger)
         return self._instance(engine)
 
@@ -206,6 +214,7 @@ class LocalControlPlane:
         """Create 1 to 100 instances."""
         _check_batch(len(instances))
         found = self.house.cache.workflow(workflow)
+        self._rates.take(found.name, len(instances))
         futures: list[tuple[int, str, asyncio.Future[Engine]]] = []
         errors: list[BatchFault] = []
         seen: set[str] = set()

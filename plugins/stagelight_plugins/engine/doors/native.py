@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from stagelight_plugins.engine.contract import APPROVAL, From, Status, StepType
 from stagelight_plugins.engine.doors import bodies
 from stagelight_plugins.engine.doors.envelope import Refused, code_of
+from stagelight_plugins.engine.doors.relay import Relay
 from stagelight_plugins.engine.doors.streams import Streams
 from stagelight_plugins.engine.errors import EngineError
 
@@ -120,6 +121,7 @@ class Native:
 
     find: Callable[[], ControlPlane | None]
     streams: Streams = field(default_factory=Streams)
+    relay: Relay = field(default_factory=Relay)
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
@@ -141,7 +143,9 @@ class Native:
             ("POST", f"{INSTANCE}/reject", self._reject),
             ("POST", f"{INSTANCE}/events", self._send),
         ]
-        return [web.route(method, path, _guarded(answer)) for method, path, answer in answers]
+        return [
+            web.route(method, path, self.relay.wrap(_guarded(answer))) for method, path, answer in answers
+        ]
 
     @property
     def _plane(self) -> ControlPlane:
@@ -158,7 +162,10 @@ class Native:
 
     async def _workflows(self, request: web.Request) -> web.Response:
         del request
-        return _json({"workflows": [await self._shape(info) for info in await self._plane.workflows()]})
+        far = await self.relay.workflows(f"{ROOT}/workflows", "workflows")
+        names = {one["name"] for one in far}
+        near = [await self._shape(info) for info in await self._plane.workflows() if info.name not in names]
+        return _json({"workflows": sorted([*near, *far], key=lambda one: str(one["name"]))})
 
     async def _workflow(self, request: web.Request) -> web.Response:
         return _json(await self._shape(await self._plane.workflow(request.match_info["workflow"])))

@@ -14,6 +14,7 @@ from stagelight_plugins.diagram.artist import Pencil
 from stagelight_plugins.engine.doors import bodies, shapes
 from stagelight_plugins.engine.doors.envelope import INVALID, Refused, done, of_error, refused
 from stagelight_plugins.engine.doors.numbers import PageNumbers
+from stagelight_plugins.engine.doors.relay import Relay
 from stagelight_plugins.engine.doors.streams import Streams
 from stagelight_plugins.engine.errors import EngineError
 
@@ -37,6 +38,7 @@ class Rest:
 
     find: Callable[[], ControlPlane | None]
     streams: Streams = field(default_factory=Streams)
+    relay: Relay = field(default_factory=Relay)
     numbers: PageNumbers = field(default_factory=PageNumbers)
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a child process reads code, so that there is one of them."""
@@ -62,7 +64,9 @@ class Rest:
             ("GET", f"{INSTANCE}/subscribe", self._subscribe),
             ("POST", f"{INSTANCE}/skip", self._skip),
         ]
-        return [web.route(method, path, _guarded(answer)) for method, path, answer in answers]
+        return [
+            web.route(method, path, self.relay.wrap(_guarded(answer))) for method, path, answer in answers
+        ]
 
     @property
     def _plane(self) -> ControlPlane:
@@ -75,10 +79,17 @@ class Rest:
 
     async def _workflows(self, request: web.Request) -> web.Response:
         query = bodies.query_of(request, bodies.PAGE)
-        found = [info for info in await self._plane.workflows() if query.search in info.name]
+        far = await self.relay.workflows(
+            f"{ROOT.format(account='local')}?per_page={bodies.MAX_PAGE}", "result"
+        )
+        names = {one["name"] for one in far}
+        near = [shapes.workflow(info) for info in await self._plane.workflows() if info.name not in names]
+        found = sorted(
+            (one for one in [*near, *far] if query.search in one["name"]), key=lambda one: str(one["name"])
+        )
         start = (query.page - 1) * query.per_page
         shown = found[start : start + query.per_page]
-        return done([shapes.workflow(info) for info in shown], info=_info(query, len(shown), len(found)))
+        return done(shown, info=_info(query, len(shown), len(found)))
 
     async def _workflow(self, request: web.Request) -> web.Response:
         info = await self._plane.workflow(_name(request))
