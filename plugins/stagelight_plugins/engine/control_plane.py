@@ -463,13 +463,14 @@ class LocalControlPlane:
 
     def health(self) -> Health:
         """Return whether the engine can do its work."""
-        ledger = self.house.ledger
+        ledger, published = self.house.ledger, self.house.published
         return Health(
             problem=ledger.problem,
             loaded=len(self.house.engines),
             stuck_threads=self.house.threads.stuck,
             commits=ledger.commits,
             transitions=ledger.transitions,
+            unpublished=0 if published is None else max(0, ledger.journaled - published),
         )
 
     async def close(self) -> None:
@@ -530,7 +531,7 @@ async def open_control_plane(
 def _take_over(house: House) -> None:
     """Read what is known of workflows; their classes come with `register`."""
     store = house.store
-    house.last_seq, _ = store.last()
+    house.last_seq, house.ledger.journaled = store.last()
     versions: dict[int, list[VersionRow]] = {}
     for version in store.versions():
         versions.setdefault(version.workflow, []).append(version)

@@ -352,7 +352,9 @@ class Engine:
             place = step.place
         if self.status is Status.QUEUED:
             self.house.chef(self).leave(self)
-        self.note(E.WORKFLOW_RESTARTED, None, **({} if place is None else {"from": place}))
+        open_ones = [step for step in self.memory.steps.values() if not step.over]
+        cut = [(*step.key, max(1, len(step.attempts)), self.memory.generation) for step in open_ones]
+        self.note(E.WORKFLOW_RESTARTED, None, cut=cut, **({} if place is None else {"from": place}))
         self._set_aside()
         self.notes = {}
         self._queue(woken=False, output=None, notes=None, started=0, ended=0)
@@ -387,6 +389,8 @@ class Engine:
         if step.over and step.state != "failed":
             raise WrongState(self.row.id, self.status, f"skip step {name!r} of", "that step has completed")
         failed = step.state == "failed"
+        if step.key.type == "wait_for_event":
+            output = {"type": step.event_type, "payload": output, "timestamp": self.house.clock.now()}
         self.note(E.STEP_SKIPPED, step.key, output=output, n=max(1, len(step.attempts)))
         if self.execution is not None and not failed:
             asked = self.execution.asked.get(step.key)

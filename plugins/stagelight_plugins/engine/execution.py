@@ -303,6 +303,4 @@ def _result(step: StepMemory) -> Any:
     output = fresh(step.output)
     if step.key.type != "wait_for_event":
         return output
-    if step.state == "skipped":
-        return ReceivedEvent(type=step.event_type, payload=output, timestamp=at(step.ended))
     return ReceivedEvent(type=output["type"], payload=output["payload"], timestamp=at(output["timestamp"]))

@@ -130,6 +130,8 @@ class House:
     chefs: dict[int, dict[int, SousChef]] = field(default_factory=dict[int, dict[int, SousChef]])
     watchers: dict[int, set[asyncio.Event]] = field(default_factory=dict[int, "set[asyncio.Event]"])
     last_seq: int = 0
+    published: int | None = None
+    """The place in the journal up to which it was handed on; None where nobody takes it."""
     stopped: bool = False
     _by_id: dict[tuple[int, str], int] = field(default_factory=dict[tuple[int, str], int])
     _loading: dict[tuple[int, str], asyncio.Future[None]] = field(

@@ -72,6 +72,10 @@ _WAITS: Final = {
     E.CHILD_ERRORED: (T.WAIT_COMPLETED, T.STEP_FAILED),
 }
 """A wait is a step and what it does: it begins twice and ends twice."""
+_RESTARTED: Final = {
+    "error": {"name": "Restarted", "message": "the instance was restarted before this step ended"}
+}
+"""What becomes of a step that a restart cuts off: for those who watch, it ends."""
 _FAILURES: Final = frozenset(
     {T.RUN_FAILED, T.STEP_FAILED, T.ATTEMPT_FAILED, T.ROLLBACK_FAILED, T.ROLLBACK_STEP_FAILED}
 )
@@ -97,7 +101,7 @@ class Publisher:
     async def start(self) -> None:
         """Go on from the place that was confirmed last."""
         facts = await self.house.reader.call(self.house.store.facts)
-        self.cursor = facts.get("published", 0)
+        self.cursor = self.house.published = facts.get("published", 0)
         self.house.ledger.on_commit = self._news.set
         self._news.set()
         self._task = self.house.loop.create_task(self._run())
@@ -141,7 +145,7 @@ class Publisher:
         ]
         if events:
             await self._tell(events, rows.values())
-        self.cursor = entries[-1].seq
+        self.cursor = self.house.published = entries[-1].seq
         self.house.ledger.edit().facts["published"] = self.cursor
         return True
 
@@ -170,6 +174,10 @@ class Publisher:
 
     def _events(self, row: Row, record: Record) -> Iterator[Event]:
         name = E(record["t"])
+        for kind, step, count, attempt, generation in record.get("cut", ()):
+            life = {"g": generation} if generation > 1 else {}
+            ended = {**_RESTARTED, **life, "at": record["at"], "k": kind, "s": step, "c": count, "n": attempt}
+            yield self._event(row, ended, T.STEP_FAILED)
         kinds = _WAITS.get(name) or ((_TYPES[name],) if name in _TYPES else ())
         for kind in kinds:
             yield self._event(row, record, kind)

@@ -167,9 +167,12 @@ async def test_a_wait_and_a_step_to_come_are_skipped(bench: Bench) -> None:
     await plane.skip("Order", name, "process", None)
     await plane.skip("Order", name, "approval", "fail")
     info = await bench.until("Order", name)
+    (skipped,) = [step for step in await plane.steps("Order", name) if step.type == "wait_for_event"]
 
     assert info.status is Status.ERRORED
     assert ran == ["fetch"]
+    assert (skipped.output["type"], skipped.output["payload"]) == (skipped.event_type, "fail")
+    assert skipped.output["timestamp"] >= skipped.started
 
 
 async def test_ids_are_in_use_until_they_are_deleted(bench: Bench) -> None:

@@ -106,3 +106,96 @@ async def test_what_was_confirmed_is_not_told_again_after_a_restart(bench: Bench
 
     assert {event.run_id for event in first.events}.isdisjoint({event.run_id for event in second.events})
     assert [event.type for event in second.events] == [event.type for event in first.events]
+
+
+async def test_health_tells_how_much_was_not_taken_yet(bench: Bench) -> None:
+    plane = await bench.open(Mixed)
+    receiver = Receiver(refuse=10**6)
+    publisher = Publisher(plane.house, receiver.publish)
+    await publisher.start()
+    await bench.run(Mixed)
+    waiting = plane.health().unpublished
+    rows = len(plane.house.store.outbox(0, 1_000))
+    receiver.refuse = 0
+    async with asyncio.timeout(60):
+        while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
+            await asyncio.sleep(0.01)
+    await publisher.stop()
+
+    assert waiting == rows > 5
+
+
+class Picky(Receiver):
+    """Refuses the first events that come with code."""
+
+    async def publish(self, events: Sequence[Event], logs: Table) -> None:
+        before = names(self.logs)
+        await super().publish(events, logs)
+        if "workflow.source" in names(self.logs) and "workflow.source" not in before:
+            raise OSError("the collector goes down")
+
+
+def names(logs: Sequence[Table]) -> list[str]:
+    return [name for table in logs for name in table.get("EventName", ())]
+
+
+async def test_the_code_of_a_version_is_told_with_its_first_run_and_again_until_it_is_taken(
+    bench: Bench,
+) -> None:
+    plane = await bench.open(Mixed)
+    receiver = Picky()
+    publisher = Publisher(plane.house, receiver.publish)
+    await publisher.start()
+    made = [await bench.run(Mixed) for _ in range(2)]
+    async with asyncio.timeout(60):
+        while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
+            await asyncio.sleep(0.01)
+    await publisher.stop()
+    (version,) = await plane.versions("Mixed")
+    rows = [attributes for logs in receiver.logs for attributes in logs.get("LogAttributes", ())]
+    told = list(zip(names(receiver.logs), rows, strict=True))
+    sources = [attributes for name, attributes in told if name == "workflow.source"]
+
+    assert [one["workflow.version"] for one in sources] == [version.id] * 2
+    assert [one["workflow.source.path"] for one in sources] == ["test_publishing.py"] * 2
+    assert {one["workflow.run.id"] for name, one in told if name == "workflow.run_started"} == {
+        info.id for info in made
+    }
+
+
+class Again(WorkflowEntrypoint):
+    """A retry, then a wait."""
+
+    async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+        async def flaky(ctx: Any) -> int:
+            if ctx.attempt == 1:
+                raise ValueError("again")
+            return int(ctx.attempt)
+
+        await step.do("flaky", flaky, retries={"limit": 2, "delay": 1})
+        return (await step.wait_for_event("go", event_type="go")).payload
+
+
+async def test_steps_after_a_restart_are_steps_of_their_own_whoever_publishes_them(bench: Bench) -> None:
+    plane = await bench.open(Again)
+    receiver = Receiver()
+    made = await plane.create("Again")
+    for life in range(2):
+        await bench.until("Again", made.id, lambda info: info.status == "waiting")
+        if not life:
+            await plane.restart("Again", made.id)
+            # Another process publishes the rest: it has nothing but the journal.
+            plane = await bench.reopen()
+    publisher = Publisher(plane.house, receiver.publish)
+    await publisher.start()
+    await plane.send_event("Again", made.id, "go", 7)
+    await asyncio.wait_for(receiver.ended.wait(), 60)
+    await publisher.stop()
+    run = state_of(receiver.events)
+
+    assert {step.id: (step.status, step.attempt) for step in run.steps.values()} == {
+        "do:flaky-1": (StepStatus.COMPLETED, 2),
+        "wait_for_event:go-1": (StepStatus.FAILED, 1),
+        "2/do:flaky-1": (StepStatus.COMPLETED, 2),
+        "2/wait_for_event:go-1": (StepStatus.COMPLETED, 1),
+    }
