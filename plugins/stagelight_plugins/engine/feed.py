@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from stagelight_plugins.engine.contract import EventName as E, InstanceEvent
+from stagelight_plugins.engine.facts import EventName as E, InstanceEvent
 from stagelight_plugins.engine.values import REDACTED
 
 if TYPE_CHECKING:

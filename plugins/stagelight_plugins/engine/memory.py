@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import orjson
 
-from stagelight_plugins.engine.contract import EventName as E, StepState, StepType
+from stagelight_plugins.engine.facts import EventName as E, StepState, StepType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -81,7 +81,7 @@ class EnginePlugin:
     @hookimpl
     async def startup(self, collector: Collector) -> None:
         """Open the engine, with the workflows that the setting `workflows` names."""
-        from stagelight_plugins.engine.control_plane import open_control_plane  # noqa: PLC0415 - listing plugins must not load SQLite and its friends
+        from stagelight_plugins.engine.opening import open_control_plane  # noqa: PLC0415 - listing plugins must not load SQLite and its friends
         from stagelight_plugins.engine.publishing import Publisher  # noqa: PLC0415
         from stagelight_plugins.engine.settings import read  # noqa: PLC0415
 

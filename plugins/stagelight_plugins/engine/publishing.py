@@ -18,14 +18,15 @@ import orjson
 
 from stagelight.conventions import WORKFLOW_VERSION, EventType as T
 from stagelight.events import Event, Failure
-from stagelight_plugins.engine.contract import EventName as E
+from stagelight_plugins.engine.facts import EventName as E
 from stagelight_plugins.engine.feed import expand
 from stagelight_plugins.engine.sources import FUNCTION, Sources
 
 if TYPE_CHECKING:
-    from stagelight_plugins.engine.house import House, Workflow
+    from stagelight_plugins.engine.house import House
     from stagelight_plugins.engine.memory import Record
     from stagelight_plugins.engine.store import Row
+    from stagelight_plugins.engine.workflow import Workflow
     from stagelight_plugins.hookspecs import Table
 
 Publish = Callable[[Sequence[Event], "Table"], Awaitable[None]]

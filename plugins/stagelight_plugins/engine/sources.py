@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from stagelight.events import Event
-    from stagelight_plugins.engine.house import Workflow
     from stagelight_plugins.engine.store import VersionRow
+    from stagelight_plugins.engine.workflow import Workflow
     from stagelight_plugins.hookspecs import Table
 
 FUNCTION: Final = "code.function.name"

@@ -21,12 +21,12 @@ from aiohttp import web
 
 from stagelight import conventions as c
 from stagelight_plugins import garbage
-from stagelight_plugins.engine.control_plane import LocalControlPlane, open_control_plane
 from stagelight_plugins.engine.doors.native import Native
 from stagelight_plugins.engine.doors.relay import EVERY_SECONDS, WORKERS
 from stagelight_plugins.engine.doors.rest import Rest
 from stagelight_plugins.engine.doors.streams import Streams
 from stagelight_plugins.engine.loading import load
+from stagelight_plugins.engine.opening import open_control_plane
 from stagelight_plugins.engine.publishing import SERVICE, Publisher
 from stagelight_plugins.engine.reloading import Reloader
 from stagelight_plugins.errors import PluginError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from stagelight.events import Event
+    from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.hookspecs import Table
 
 HOST: Final = "127.0.0.1"

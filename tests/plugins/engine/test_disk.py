@@ -101,7 +101,7 @@ BROKEN = """
 import asyncio, resource, signal, sys
 from pathlib import Path
 from stagelight_plugins.engine import WorkflowEntrypoint
-from stagelight_plugins.engine.control_plane import open_control_plane
+from stagelight_plugins.engine.opening import open_control_plane
 
 class Copy(WorkflowEntrypoint):
     async def run(self, event, step):

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stagelight_plugins.engine import From, NewInstance, Status, WorkflowEntrypoint, WorkflowEvent
-from stagelight_plugins.engine.contract import EventName
-from stagelight_plugins.engine.control_plane import open_control_plane
 from stagelight_plugins.engine.errors import (
     BadName,
     BadValue,
@@ -23,7 +21,9 @@ from stagelight_plugins.engine.errors import (
     WorkflowNotFound,
     WrongState,
 )
+from stagelight_plugins.engine.facts import EventName
 from stagelight_plugins.engine.limits import Limits
+from stagelight_plugins.engine.opening import open_control_plane
 
 if TYPE_CHECKING:
     from tests.plugins.engine.conftest import Bench

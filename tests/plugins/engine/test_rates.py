@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stagelight_plugins.engine import WorkflowEntrypoint, WorkflowEvent
-from stagelight_plugins.engine.contract import NewInstance
 from stagelight_plugins.engine.errors import LimitReached
+from stagelight_plugins.engine.facts import NewInstance
 from stagelight_plugins.engine.limits import Limits
 from stagelight_plugins.engine.rates import Rates
 from stagelight_plugins.engine.testing import VirtualClock

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stagelight_plugins.engine import Status, StepFailed, WaitTimedOut, WorkflowEntrypoint, WorkflowEvent
-from stagelight_plugins.engine.contract import EventName
+from stagelight_plugins.engine.facts import EventName
 from stagelight_plugins.engine.testing import engine_for_tests
 
 if TYPE_CHECKING:

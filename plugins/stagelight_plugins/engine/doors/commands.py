@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stagelight_plugins.engine.contract import APPROVAL, Status
 from stagelight_plugins.engine.doors.client import Client, Failed
+from stagelight_plugins.engine.facts import APPROVAL, Status
 from stagelight_plugins.options import json_option, url_option
 
 if TYPE_CHECKING:

@@ -15,17 +15,18 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from stagelight_plugins.engine.contract import APPROVAL, From, Status, StepType
 from stagelight_plugins.engine.doors import bodies
 from stagelight_plugins.engine.doors.envelope import Refused, code_of
 from stagelight_plugins.engine.doors.relay import Relay
 from stagelight_plugins.engine.doors.streams import Streams
 from stagelight_plugins.engine.errors import EngineError
+from stagelight_plugins.engine.facts import APPROVAL, From, Status, StepType
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from stagelight_plugins.engine.contract import ControlPlane, InstanceInfo, WorkflowInfo
+    from stagelight_plugins.engine.contract import ControlPlane
+    from stagelight_plugins.engine.facts import InstanceInfo, WorkflowInfo
 
 ROOT: Final = "/api/v1/engine"
 WORKFLOW: Final = f"{ROOT}/workflows/{{workflow}}"

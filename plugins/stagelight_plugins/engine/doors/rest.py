@@ -21,7 +21,8 @@ from stagelight_plugins.engine.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from stagelight_plugins.engine.contract import ControlPlane, InstancePage, StepInfo
+    from stagelight_plugins.engine.contract import ControlPlane
+    from stagelight_plugins.engine.facts import InstancePage, StepInfo
 
 ROOT: Final = "/client/v4/accounts/{account}/workflows"
 WORKFLOW: Final = f"{ROOT}/{{workflow}}"

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import orjson
 from aiohttp import web
 
-from stagelight_plugins.engine.contract import EventName
 from stagelight_plugins.engine.doors.envelope import INVALID, Refused
 from stagelight_plugins.engine.doors.shapes import when
+from stagelight_plugins.engine.facts import EventName
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from stagelight_plugins.engine.contract import ControlPlane, InstanceEvent, InstanceInfo
+    from stagelight_plugins.engine.contract import ControlPlane
+    from stagelight_plugins.engine.facts import InstanceEvent, InstanceInfo
 
 MOST: Final = 1_000
 """Streams that may be open at once."""
