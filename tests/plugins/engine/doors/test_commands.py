@@ -95,7 +95,7 @@ async def test_what_is_wrong_is_told_in_one_line(ask: Ask) -> None:
     assert code == 2
     assert wrong.startswith("stagelight: PARAMS is not JSON")
     assert len(wrong.splitlines()) == 1
-    assert unknown[2].startswith("stagelight: no workflow is named 'Nope' (there are: Approve, Doze")
+    assert unknown[2].startswith("stagelight: no workflow is named 'Nope' (there are: Approve, Ask, Doze")
 
 
 async def test_an_instance_is_approved_and_rejected_with_a_reason(ask: Ask, driver: Driver) -> None:
