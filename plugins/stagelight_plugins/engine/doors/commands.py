@@ -89,6 +89,21 @@ def trigger(workflow: str, params: str | None, instance_id: str | None, url: str
     return click.echo(f"Started {found['id']}; it is {found['status']}.")
 
 
+@workflows.command("delete", epilog="Example: stagelight workflows delete Onboarding --yes")
+@workflow_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@url_option
+@json_option
+def delete_workflow(workflow: str, yes: bool, url: str, as_json: bool) -> None:
+    """Forget a workflow with all its instances."""
+    if not yes:
+        click.confirm(f"Forget {workflow} and all its instances?", abort=True, err=True)
+    found = Client(url).ask("DELETE", workflow)
+    if as_json:
+        return _print(found)
+    return click.echo(f"Deleted {workflow}.")
+
+
 # --- instances ----------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +207,21 @@ def restart(
 def terminate(workflow: str, instance: str, rollback: bool, url: str, as_json: bool) -> None:
     """End an instance."""
     _change(url, workflow, instance, {"status": "terminate", "rollback": rollback}, as_json=as_json)
+
+
+@instances.command("terminate-all", epilog="Example: stagelight instances terminate-all Onboarding --yes")
+@workflow_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@url_option
+@json_option
+def terminate_all(workflow: str, yes: bool, url: str, as_json: bool) -> None:
+    """End all instances of a workflow."""
+    if not yes:
+        click.confirm(f"Terminate all instances of {workflow}?", abort=True, err=True)
+    found = Client(url).ask("POST", workflow, "instances", "terminate")
+    if as_json:
+        return _print(found)
+    return click.echo(f"Terminated {found['terminated']} instances of {workflow}.")
 
 
 @instances.command(

@@ -57,6 +57,7 @@ class Rest:
             ("GET", INSTANCES, self._instances),
             ("POST", INSTANCES, self._create),
             ("POST", f"{INSTANCES}/batch", self._batch),
+            ("POST", f"{INSTANCES}/terminate", self._terminate_all),
             ("GET", INSTANCE, self._instance),
             ("DELETE", INSTANCE, self._delete),
             ("PATCH", f"{INSTANCE}/status", self._change),
@@ -174,6 +175,10 @@ class Rest:
             for one in batch.errors
         ]
         return done([shapes.created(one, info.id) for one in batch.done], faults=faults)
+
+    async def _terminate_all(self, request: web.Request) -> web.Response:
+        info = await self._plane.workflow(_name(request))
+        return done({"terminated": await self._plane.terminate_all(info.name)})
 
     async def _instance(self, request: web.Request) -> web.Response:
         query = bodies.query_of(request, bodies.GET)

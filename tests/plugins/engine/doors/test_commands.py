@@ -118,3 +118,22 @@ async def test_an_instance_is_approved_and_rejected_with_a_reason(ask: Ask, driv
     assert again[0] == 2
     assert "cannot send an event to instance 'yes' while it is complete" in again[2]
     assert "--metadata is not JSON" in bad[2]
+
+
+async def test_all_instances_of_a_workflow_are_ended_and_the_workflow_is_forgotten(
+    ask: Ask, driver: Driver
+) -> None:
+    for name in ("one", "two"):
+        await driver.create("Doze", instance_id=name)
+        await driver.until("Doze", name, "waiting")
+    ended = await ask("instances", "terminate-all", "Doze", "--yes")
+    again = await ask("instances", "terminate-all", "Doze", "--yes", "--json")
+    status = (await driver.get("Doze", "one")).status
+    deleted = await ask("workflows", "delete", "Doze", "--yes")
+    gone = await ask("workflows", "describe", "Doze")
+
+    assert ended == (0, "Terminated 2 instances of Doze.\n", "")
+    assert json.loads(again[1]) == {"terminated": 0}
+    assert status == "terminated"
+    assert deleted == (0, "Deleted Doze.\n", "")
+    assert "no workflow is named 'Doze'" in gone[2]
