@@ -40,7 +40,7 @@ SERVICE: Final = "engine"
 _MS: Final = 1_000_000
 
 _TYPES: Final = {
-    E.WORKFLOW_QUEUED: T.RUN_CREATED,
+    E.WORKFLOW_QUEUED: T.RUN_QUEUED,
     E.WORKFLOW_STARTED: T.RUN_STARTED,
     E.WORKFLOW_RUNNING: T.RUN_RESUMED,
     E.WORKFLOW_PAUSED: T.RUN_PAUSED,
@@ -179,6 +179,8 @@ class Publisher:
             life = {"g": generation} if generation > 1 else {}
             ended = {**_RESTARTED, **life, "at": record["at"], "k": kind, "s": step, "c": count, "n": attempt}
             yield self._event(row, ended, T.STEP_FAILED)
+        if name is E.WORKFLOW_QUEUED and record["at"] == row.created:
+            yield self._event(row, record, T.RUN_CREATED)
         kinds = _WAITS.get(name) or ((_TYPES[name],) if name in _TYPES else ())
         for kind in kinds:
             yield self._event(row, record, kind)

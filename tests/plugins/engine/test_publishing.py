@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stagelight.conventions import EventType as T, RunStatus, StepStatus
 from stagelight_collector.rooms.state import Run
 from stagelight_plugins.engine import WorkflowEntrypoint, WorkflowEvent
+from stagelight_plugins.engine.limits import Limits
 from stagelight_plugins.engine.publishing import Publisher
 
 if TYPE_CHECKING:
@@ -199,3 +200,25 @@ async def test_steps_after_a_restart_are_steps_of_their_own_whoever_publishes_th
         "2/do:flaky-1": (StepStatus.COMPLETED, 2),
         "2/wait_for_event:go-1": (StepStatus.COMPLETED, 1),
     }
+
+
+async def test_an_instance_that_waits_for_a_slot_is_queued_also_after_a_pause(bench: Bench) -> None:
+    plane = await bench.open(Again, limits=Limits(slots=0))
+    receiver = Receiver()
+    publisher = Publisher(plane.house, receiver.publish)
+    await publisher.start()
+    made = await plane.create("Again")
+    await plane.pause("Again", made.id)
+    await plane.resume("Again", made.id)
+    async with asyncio.timeout(60):
+        while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
+            await asyncio.sleep(0.01)
+    await publisher.stop()
+
+    assert [event.type for event in receiver.events] == [
+        T.RUN_CREATED,
+        T.RUN_QUEUED,
+        T.RUN_PAUSED,
+        T.RUN_QUEUED,
+    ]
+    assert state_of(receiver.events).status is RunStatus.QUEUED
