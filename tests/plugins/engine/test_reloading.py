@@ -101,11 +101,13 @@ async def test_a_file_that_does_not_import_changes_nothing(
     with caplog.at_level(logging.WARNING):
         (desk.folder / f"{desk.flow}.py").write_text("def broken(:\n")
         await desk.until(lambda: "the code from before goes on" in caplog.text)
+    kept = {name: sys.modules.get(name) for name in (desk.flow, desk.words)}
     said = await desk.finish("one")
     desk.write(said="mended")
     await desk.until(lambda: desk.reloader.reloads)
     await plane.create("Talk", id="two")
 
+    assert all(kept.values()), "whoever imports the modules meanwhile finds those that run"
     assert "SyntaxError" in caplog.text
     assert said == "hello world"
     assert await desk.finish("two") == "mended world"
