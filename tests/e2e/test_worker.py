@@ -18,7 +18,7 @@ from .processes import PATIENCE_SECONDS
 from .shop import README, SHOP, WHERE, Shop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     import aiohttp
@@ -144,7 +144,7 @@ async def test_a_workers_run_is_steered_and_kept_by_the_collector_whichever_is_k
     assert await worker.end(signal.SIGTERM) == 0
 
 
-async def told(session: aiohttp.ClientSession, url: str, path: str, wanted: Any) -> Any:
+async def told(session: aiohttp.ClientSession, url: str, path: str, wanted: Callable[[Any], object]) -> Any:
     """Return an answer of the collector's API, once it is as wanted."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import linecache
 import logging
 import sys
 from dataclasses import dataclass, field
@@ -122,11 +121,9 @@ def _loaded_again(
         del sys.modules[name]
     importlib.invalidate_caches()
     try:
-        classes = load(sources)
+        return load(sources)
     except BaseException:
         for name in _modules(folders):
             del sys.modules[name]
         sys.modules.update(before)
         raise
-    linecache.checkcache()
-    return classes

@@ -63,20 +63,20 @@ async def test_a_full_disk_pauses_everything_and_room_on_it_lets_all_go_on(bench
     plane = await bench.open(Copy, store=store)
     done = await bench.run(Copy)
     store.room(10)
-    slow = asyncio.ensure_future(plane.create("Copy", id="slow"))
+    slow = asyncio.ensure_future(plane.create("Copy", "x" * 200_000, id="slow"))
     await until(lambda: plane.health().problem)
     problem = plane.health().problem
     others = [asyncio.ensure_future(plane.create("Copy", id=f"other-{n}")) for n in range(3)]
     await asyncio.sleep(0)
     counts = dict(plane.house.account.workflow("Copy").counts)
-    pending = [task.done() for task in others]
+    pending = [task.done() for task in (slow, *others)]
     store.room(None)
     await asyncio.gather(slow, *others)
     infos = [await bench.until("Copy", name) for name in ("slow", "other-0", "other-1", "other-2")]
 
     assert done.output == len(LARGE)
     assert "database or disk is full" in problem
-    assert pending == [False] * 3, "nobody may be told that an instance exists that is not on disk"
+    assert pending == [False] * 4, "nobody may be told that an instance exists that is not on disk"
     assert counts.get("complete") == 1
     assert [(info.status, info.output) for info in infos] == [(Status.COMPLETE, len(LARGE))] * 4
     assert plane.health().problem == ""
