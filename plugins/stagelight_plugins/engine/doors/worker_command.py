@@ -6,16 +6,19 @@ import asyncio
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stagelight_plugins.engine.doors.client import Failed
 
+if TYPE_CHECKING:
+    from stagelight_plugins.hookspecs import CommandLine
+
 
 def _endpoint() -> str:
-    shared: dict[str, Any] = click.get_current_context().obj
-    return str(shared["collector_url"]())
+    command_line: CommandLine = click.get_current_context().find_root().obj
+    return command_line.url()
 
 
 @click.command(epilog="Example: stagelight worker --workflows flows.py --reload")
