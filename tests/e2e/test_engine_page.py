@@ -130,6 +130,8 @@ async def parcel(shop: Shop) -> Any:
 async def test_every_operation_of_an_instance_is_in_the_page(shop: Shop, page: Page) -> None:
     await start(page, "Parcel", '{"item": "cup", "grams": 0}', "p")
     await expect(status(page)).to_contain_text("Failed")
+    # The feed of a run that has ended is over; what is done to it is seen all the same.
+    await expect(page.get_by_test_id("connection")).to_contain_text("Ended")
     # Skip the failed step, with an output.
     await row(page, "weigh").click()
     panel = page.get_by_role("complementary", name="Step")
@@ -159,6 +161,7 @@ async def test_every_operation_of_an_instance_is_in_the_page(shop: Shop, page: P
     await panel.get_by_role("button", name="Skip…").click()
     await panel.get_by_role("form").get_by_role("button", name="Skip").click()
     await expect(status(page)).to_contain_text("Completed")
+    await expect(page.get_by_test_id("connection")).to_contain_text("Ended")
     ended = await parcel(shop)
     assert ended.output == {"packed": "cup", "weighed": {"grams": 250}, "by": "Ada"}
     # Restart from the wait; what was before it is kept.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 START: Final = 1_800_000_000_000
 """Where a virtual clock begins, Unix milliseconds: January 2027."""
-PATIENCE_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 60.0
 """How long is waited, on the real clock, for what should come."""
 
 __all__ = ["EngineForTests", "Run", "VirtualClock", "engine_for_tests"]

@@ -53,7 +53,7 @@ class Bench:
     ) -> InstanceInfo:
         """Wait until an instance is as wanted."""
         assert self.plane is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 info = await self.plane.get(workflow, instance_id)
                 if info.status in wanted if isinstance(wanted, frozenset) else wanted(info):

@@ -159,7 +159,7 @@ async def test_a_crash_at_every_durable_write_changes_nothing_of_the_end(
         ending = await until_crash(path, name, at, after=after)
         if ending is None:
             plane = await open_control_plane(path)
-            found = await asyncio.wait_for(finish(plane, name), 20)
+            found = await asyncio.wait_for(finish(plane, name), 60)
             await plane.close()
             assert found == EXPECTED[name], f"crash at write {at}"
             twice = {effect: count for effect, count in effects.items() if count > 2}

@@ -91,7 +91,7 @@ async def test_pausing_waits_for_the_step_that_runs(bench: Bench) -> None:
 
     plane = await bench.open(Slow)
     made = await plane.create("Slow")
-    await asyncio.wait_for(started.wait(), 10)
+    await asyncio.wait_for(started.wait(), 60)
     assert (await plane.pause("Slow", made.id)).status is Status.WAITING_FOR_PAUSE
     go.set()
     await bench.until("Slow", made.id, frozenset({Status.PAUSED}))
