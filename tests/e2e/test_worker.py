@@ -131,6 +131,10 @@ async def test_a_workers_run_is_steered_and_kept_by_the_collector_whichever_is_k
         diagram = await told(
             session, collector.url, "workflows/Refund/diagram?run=refund-7", lambda found: found["graph"]
         )
+        async with session.get(
+            f"{base}/accounts/any/workflows/Refund/instances/refund-7/subscribe"
+        ) as answer:
+            stream = await answer.text()
         page = await told(session, collector.url, "engine/workflows", lambda found: found["workflows"])
 
     assert [(step["name"], step["status"], step["attempt"]) for step in run["steps"]] == [
@@ -140,6 +144,8 @@ async def test_a_workers_run_is_steered_and_kept_by_the_collector_whichever_is_k
     ]
     assert [node["name"] for node in diagram["graph"]["nodes"]] == ["fetch", "approve", "process"]
     assert diagram["exact"] is True
+    assert answer.content_type == "text/event-stream"
+    assert stream.count("event: workflow_completed\n") == 1
     assert [(one["name"], one["worker"]) for one in page["workflows"]] == [("Refund", worker.url)]
     assert await worker.end(signal.SIGTERM) == 0
 
