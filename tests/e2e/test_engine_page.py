@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Browser, Locator, Page
+    from playwright.async_api import Browser, Locator, Page, Route
 
 MORE: Final = """
 
@@ -108,6 +108,23 @@ async def test_the_sample_is_started_and_approved_in_the_page_and_killed_in_each
     assert shop.calls == ["fetch", "fetch", "process", "process"]
     payload: Any = told.output
     assert payload["payload"] == {"approved": True, "reason": "he is right", "metadata": None}
+
+
+async def test_the_buttons_come_although_the_collector_was_away_when_they_were_loaded(
+    shop: Shop, page: Page
+) -> None:
+    away = 2
+
+    async def answer(route: Route) -> None:
+        nonlocal away
+        away -= 1
+        await (route.abort() if away >= 0 else route.continue_())
+
+    await page.route("**/assets/Steering-*.js", answer)
+    await start(page, "Refund", '{"order": 7}', "refund-7")
+    await expect(steering(page).get_by_role("button", name="Pause")).to_be_visible()
+    assert away < 0
+    os.close(await shop.gate("fetch"))
 
 
 async def test_the_sample_is_rejected_in_the_page_with_the_reason(shop: Shop, page: Page) -> None:
@@ -223,6 +240,7 @@ async def test_what_the_engine_refuses_is_said_where_it_was_asked(shop: Shop, pa
 
 async def test_the_diagram_of_the_class_lights_up_as_its_run_moves(shop: Shop, page: Page) -> None:
     await start(page, "Refund", '{"order": 7}', "refund-7")
+    await expect(page).to_have_url(f"{shop.collector.url}/#/runs/refund-7")
     gate = await shop.gate("fetch")
     await page.goto(f"{shop.collector.url}/#/runs/refund-7/diagram")
     diagram = page.get_by_role("tree", name="Diagram of Refund")
