@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from stagelight_collector.history import History
     from stagelight_collector.journal import Signal
     from stagelight_collector.pipeline import Request
-    from stagelight_plugins.hookspecs import Page as PageEntry, QueryResult
+    from stagelight_plugins.hookspecs import Page as PageEntry, QueryResult, Table
 
 STOP_SECONDS: Final = 8.0
 """How long a stop may take in all; what has not reached history by then stays in the journal."""
@@ -127,9 +127,9 @@ class Collector:
         except (JournalFull, JournalUnavailable) as error:
             raise NotAccepted(str(error)) from error
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Sequence[Event], logs: Table | None = None) -> None:
         """Hand events to every sink; return when history has them."""
-        await self.pipeline.publish(events)
+        await self.pipeline.publish(events, logs)
 
     async def query(
         self,

@@ -14,9 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from stagelight_collector.bus.memory import MemoryBus
 from stagelight_collector.decode import Decoded, decode_logs, decode_metrics, decode_traces
-from stagelight_collector.decode.requests import request_of
 from stagelight_collector.journal import Entry, Journal, Signal
 from stagelight_plugins.hookspecs import Batch
+from stagelight_plugins.otlp import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stagelight_collector.bus.contract import Bus
     from stagelight_collector.rooms.hub import Hub
     from stagelight_collector.sinks import SinkRunner
+    from stagelight_plugins.hookspecs import Table
 
 Request: TypeAlias = ExportTraceServiceRequest | ExportLogsServiceRequest | ExportMetricsServiceRequest
 
@@ -125,8 +126,10 @@ class Pipeline:
         request = request_of(events)
         await self.ingest(Signal.LOGS, request.SerializeToString(), request)
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Sequence[Event], logs: Table | None = None) -> None:
         """Hand events that are durable elsewhere to every sink; return when history has them.
+
+        `logs` are rows that go with them, for the sinks alone.
 
         Raises:
             ValueError: An event has no run id; none of them was taken.
@@ -135,7 +138,7 @@ class Pipeline:
         """
         _check(events)
         with self.hub.awaiting_history({event.run_id for event in events}):
-            await self._spread(Batch(seq=0, events=events))
+            await self._spread(Batch(seq=0, events=events, logs=logs or {}))
             await self.archive.store(events)
 
     async def restore(self, batch: Batch) -> None:

@@ -104,8 +104,10 @@ class Collector(Protocol):
         """
         ...
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Sequence[Event], logs: Table | None = None) -> None:
         """Hand events to the rooms, the sinks and history, without the journal: the caller keeps them durable.
+
+        `logs` are rows for sinks that go with them, such as the code of a workflow; history does not keep them.
 
         Returns when history has them; call again after a failure. Sinks may lose them like any batch.
         """

@@ -27,7 +27,7 @@ from aiohttp import web
 
 from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
-from stagelight_collector.decode.requests import request_of
+from stagelight_plugins.otlp import request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

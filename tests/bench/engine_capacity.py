@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from stagelight_collector.garbage import quieten
 from stagelight_plugins.engine import WorkflowEntrypoint, WorkflowEvent
-from stagelight_plugins.engine.control_plane import LocalControlPlane, open_control_plane
 from stagelight_plugins.engine.limits import Limits
+from stagelight_plugins.engine.opening import open_control_plane
 from stagelight_plugins.engine.store import Batch, Row
+from stagelight_plugins.garbage import quieten
 
 if TYPE_CHECKING:
+    from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.step import Step
 
 TARGETS: Final = {"p99_ms": 50, "first_claim_s": 5, "rss_mib": 1_024}

@@ -47,9 +47,9 @@ async def flood(count: int, one: Callable[[int], Awaitable[Any]]) -> float:
 
 async def stagelight(directory: Path, count: int) -> float:
     """The engine; an instance counts when its end is on disk."""
-    from stagelight_collector.garbage import quieten
     from stagelight_plugins.engine import WorkflowEntrypoint
-    from stagelight_plugins.engine.control_plane import open_control_plane
+    from stagelight_plugins.engine.opening import open_control_plane
+    from stagelight_plugins.garbage import quieten
 
     class Three(WorkflowEntrypoint):
         async def run(self, event: Any, step: Any) -> Any:

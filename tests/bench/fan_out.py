@@ -29,11 +29,11 @@ from aiohttp import web
 
 from stagelight.conventions import EventType
 from stagelight.events import Event
-from stagelight_collector import garbage
 from stagelight_collector.feed.sse import Feed
 from stagelight_collector.feed.ws import SocketFeed
 from stagelight_collector.rooms.hub import Hub
 from stagelight_collector.rooms.limits import HubLimits
+from stagelight_plugins import garbage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,9 +16,9 @@ from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
 from stagelight_collector.decode import decode_logs, decode_traces
 from stagelight_collector.decode.facts import MAX_ATTRIBUTES, MAX_TEXT
-from stagelight_collector.decode.requests import request_of
 from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS
 from stagelight_collector.decode.values import MAX_TIME
+from stagelight_plugins.otlp import request_of
 
 TRACE = bytes(range(16))
 SPAN = bytes(range(8))

@@ -16,7 +16,7 @@ from playwright.async_api import expect
 
 from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
-from stagelight_collector.decode.requests import request_of
+from stagelight_plugins.otlp import request_of
 
 from ..plugins.alerting.conftest import Receiver  # noqa: TID252 - tests are no package
 

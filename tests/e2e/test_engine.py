@@ -4,125 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from cloudflare import AsyncCloudflare
 
-from .processes import PATIENCE_SECONDS, CollectorProcess
+from ..plugins.alerting.conftest import Receiver  # noqa: TID252 - tests are no package
+from .processes import PATIENCE_SECONDS
+from .shop import WHERE, Shop, open_shop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-README: Final = Path(__file__).parents[2] / "plugins" / "README.md"
-WHERE: Final[dict[str, Any]] = {"account_id": "any", "workflow_name": "Refund"}
-SHOP: Final = '''
-"""What the workflow does: each call is written down, and goes on when the test opens its gate."""
-
-from pathlib import Path
-
-HERE = Path(__file__).parent
-
-
-def fetch(order):
-    return called("fetch", {"order": order})
-
-
-def process(order):
-    return called("process", {**order, "paid": True})
-
-
-def called(name, answer):
-    with (HERE / "calls").open("a") as calls:
-        calls.write(f"{name}\\n")
-    (HERE / f"{name}.gate").read_bytes()
-    return answer
-'''
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(200)]
 
 
-class Shop:
-    """A collector with the workflow, the official client, and the gates of what the workflow calls."""
-
-    def __init__(self, collector: CollectorProcess, client: AsyncCloudflare) -> None:
-        self.collector = collector
-        self.instances = client.workflows.instances
-
-    @property
-    def calls(self) -> list[str]:
-        """What was called, in order."""
-        return (self.collector.data_dir / "calls").read_text().split()
-
-    async def gate(self, name: str) -> int:
-        """Wait until a step stands at its gate; return the gate, which opens when it is closed."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                try:
-                    return os.open(self.collector.data_dir / f"{name}.gate", os.O_WRONLY | os.O_NONBLOCK)
-                except OSError:  # nobody reads it yet
-                    await asyncio.sleep(0.01)
-
-    async def killed(self, name: str) -> None:
-        """Kill the collector while a step stands at its gate, and start it again."""
-        gate = await self.gate(name)
-        try:
-            await self.recorded(name)
-            await self.restart()
-        finally:
-            os.close(gate)
-
-    async def recorded(self, name: str) -> None:
-        """Wait until the rooms know that a step runs: what the engine tells them of is on disk.
-
-        A function may run a moment before that (an attempt that is cut off then is not counted, at most once).
-        """
-        async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as session:
-            while True:
-                async with session.get(f"{self.collector.url}/api/v1/runs/refund-7") as answer:
-                    steps = (await answer.json()).get("steps", [])
-                if any((step["name"], step["status"]) == (name, "running") for step in steps):
-                    return
-                await asyncio.sleep(0.01)
-
-    async def restart(self) -> None:
-        """Kill the collector and start it again."""
-        await self.collector.kill()
-        await self.collector.start()
-
-    async def until(self, wanted: Callable[[Any], bool]) -> Any:
-        """Wait until the instance is as wanted."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                found = await self.instances.get("refund-7", **WHERE)
-                if wanted(found):
-                    return found
-                await asyncio.sleep(0.02)
-
-
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    (source,) = [
-        block
-        for block in re.findall(r"^```python\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
-        if block.startswith("# flows.py")
-    ]
-    (tmp_path / "flows.py").write_text(source)
-    (tmp_path / "shop.py").write_text(SHOP)
-    (tmp_path / "stagelight.toml").write_text('[plugins.engine]\nworkflows = ["flows.py"]\n')
-    for name in ("fetch", "process"):
-        os.mkfifo(tmp_path / f"{name}.gate")
-    collector = CollectorProcess(tmp_path)
-    await collector.start()
-    try:
-        base = f"{collector.url}/client/v4"
-        async with AsyncCloudflare(api_token="any", base_url=base) as client:  # noqa: S106 - nobody asks for it
-            yield Shop(collector, client)
-    finally:
-        await collector.kill()
+    async with open_shop(tmp_path) as shop:
+        yield shop
 
 
 async def test_the_sample_is_killed_in_each_of_its_states_and_ends_right(shop: Shop) -> None:
@@ -164,3 +65,43 @@ async def test_the_sample_is_rejected_and_fails_without_processing(shop: Shop) -
     assert ended.status == "errored"
     assert "too late" in ended.error.message
     assert shop.calls == ["fetch"]
+
+
+async def answer_of(shop: Shop, path: str) -> Any:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{shop.collector.url}/api/v1/{path}") as answer,
+    ):
+        return await answer.json()
+
+
+async def test_alerts_and_history_hold_for_runs_of_the_engine(tmp_path: Path) -> None:
+    receiver = Receiver()
+    await receiver.start()
+    alerting = f"[alerting]\nwebhook = '{receiver.url}/hook'\ngroup_wait = '20ms'\n"
+    async with open_shop(tmp_path, config=alerting) as shop:
+        await shop.instances.create("Refund", account_id="any", instance_id="refund-7", params='{"order": 7}')
+        os.close(await shop.gate("fetch"))
+        await shop.until(lambda found: found.status == "waiting")
+        await shop.instances.events.create(
+            "approval", instance_id="refund-7", body={"approved": False, "reason": "too late"}, **WHERE
+        )
+        (heard,) = await receiver.until(1, PATIENCE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (await answer_of(shop, "runs?workflow=Refund&status=failed"))["runs"]:  # noqa: ASYNC110 - until history has it
+                await asyncio.sleep(0.05)
+        await shop.restart()
+        run = await answer_of(shop, "runs/refund-7")
+        (listed,) = (await answer_of(shop, "runs?workflow=Refund"))["runs"]
+    await receiver.stop()
+
+    (alert,) = heard.json["alerts"]
+    assert (alert["labels"]["workflow"], alert["annotations"]["run"]) == ("Refund", "refund-7")
+    assert "too late" in str(alert["annotations"])
+    assert (listed["status"], listed["error"]["type"]) == ("failed", "Rejected")
+    assert [(step["name"], step["kind"], step["status"]) for step in run["steps"]] == [
+        ("fetch", "do", "completed"),
+        ("approve", "wait_for_event", "completed"),
+    ]
+    assert run["run"]["attributes"]["code.function.name"] == "Refund"
+    assert run["run"]["attributes"]["workflow.version"]

@@ -11,11 +11,12 @@ from typing import Final
 
 import click
 
-from stagelight_collector import config, garbage
+from stagelight_collector import config
 from stagelight_collector.app import Collector
 from stagelight_collector.cli.browser import show
 from stagelight_collector.cli.failures import explained
 from stagelight_collector.cli.signals import Signals
+from stagelight_plugins import garbage
 
 _QUIET: Final = ("urllib3.connectionpool", "clickhouse_connect")
 """What they say of a history that is away, the collector says in one line."""
@@ -69,7 +70,11 @@ def up(
         host=host, port=port, grpc_port=grpc_port, data_dir=data_dir, history=history, bus=bus
     )
     if workflows:
-        settings.plugins["engine"] = {**settings.plugin_table("engine"), "workflows": list(workflows)}
+        settings.plugins["engine"] = {
+            "reload": True,
+            **settings.plugin_table("engine"),
+            "workflows": list(workflows),
+        }
     for note in config.read().notes:
         click.echo(f"stagelight: note: {note}", err=True)
     with explained():

@@ -109,6 +109,9 @@ export interface FeedData {
   readonly run_id?: string;
 }
 
+/** The service of runs that the engine tells of. */
+export const ENGINE = 'engine';
+
 const ENDED: ReadonlySet<Status> = new Set<Status>(['completed', 'failed', 'terminated', 'skipped']);
 
 export function hasEnded(status: Status): boolean {

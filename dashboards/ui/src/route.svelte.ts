@@ -3,14 +3,15 @@ export type Tab = 'timeline' | 'diagram' | 'logs' | 'details';
 export type Route =
   | { readonly view: 'lobby' }
   | { readonly view: 'alerts' }
+  | { readonly view: 'workflows' }
   | { readonly view: 'run'; readonly id: string; readonly tab: Tab; readonly step: string };
 
 const LOBBY_ROUTE: Route = { view: 'lobby' };
 
-/** Read `#/runs/{id}`, `#/runs/{id}/diagram`, `#/runs/{id}/logs`, `#/runs/{id}/details`, `#/runs/{id}/steps/{step}`, `#/alerts`; the rest is the lobby. */
+/** Read `#/runs/{id}`, `#/runs/{id}/diagram`, `#/runs/{id}/logs`, `#/runs/{id}/details`, `#/runs/{id}/steps/{step}`, `#/alerts`, `#/workflows`; the rest is the lobby. */
 export function parseRoute(hash: string): Route {
   const [, root, id, part, step] = hash.replace(/^#/, '').split('/').map(decode);
-  if (root === 'alerts') return { view: 'alerts' };
+  if (root === 'alerts' || root === 'workflows') return { view: root };
   if (root !== 'runs' || !id) return LOBBY_ROUTE;
   const tab = part === 'diagram' || part === 'logs' || part === 'details' ? part : 'timeline';
   return { view: 'run', id, tab, step: part === 'steps' ? (step ?? '') : '' };
@@ -22,6 +23,10 @@ export function lobbyLink(): string {
 
 export function alertsLink(): string {
   return '#/alerts';
+}
+
+export function workflowsLink(): string {
+  return '#/workflows';
 }
 
 export function runLink(id: string, tab: Tab = 'timeline'): string {

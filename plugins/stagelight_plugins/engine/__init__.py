@@ -15,7 +15,7 @@ Kill the machine, start again: it goes on where it was. `contract` says how ever
 
 from __future__ import annotations
 
-from stagelight_plugins.engine.contract import ControlPlane, From, NewInstance, Status, Trigger
+from stagelight_plugins.engine.contract import ControlPlane
 from stagelight_plugins.engine.entrypoint import Schedule, WorkflowEntrypoint, WorkflowEvent
 from stagelight_plugins.engine.errors import (
     ChildFailed,
@@ -26,10 +26,12 @@ from stagelight_plugins.engine.errors import (
     StepFailed,
     WaitTimedOut,
 )
+from stagelight_plugins.engine.facts import From, NewInstance, Status, Trigger
 from stagelight_plugins.engine.plugin import plugin
 from stagelight_plugins.engine.retries import Retries
 
 register_routes = plugin.register_routes
+register_receivers = plugin.register_receivers
 register_commands = plugin.register_commands
 register_actions = plugin.register_actions
 startup = plugin.startup

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stagelight_plugins.engine.gatekeeper import Gatekeeper, SlotRequest
-    from stagelight_plugins.engine.house import Workflow
+    from stagelight_plugins.engine.workflow import Workflow
 
 
 class Plane(StrEnum):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stagelight_plugins.engine.contract import APPROVAL, From, Status
 from stagelight_plugins.engine.errors import EngineError
+from stagelight_plugins.engine.facts import APPROVAL, From, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stagelight_plugins.engine.contract import ControlPlane, StepInfo
+    from stagelight_plugins.engine.contract import ControlPlane
+    from stagelight_plugins.engine.facts import StepInfo
 
 _QUESTION: Final = ("approve", "reject")
 _FAILURE: Final = ("retry", "skip")

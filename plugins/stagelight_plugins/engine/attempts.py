@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from stagelight_plugins.engine.calls import StepContext, StepRef, is_async, takes_more
-from stagelight_plugins.engine.contract import EventName as E
 from stagelight_plugins.engine.durations import milliseconds
 from stagelight_plugins.engine.errors import Invalid, NonRetryableError
+from stagelight_plugins.engine.facts import EventName as E
 from stagelight_plugins.engine.failures import TIMED_OUT, described
 from stagelight_plugins.engine.retries import DEFAULT
 from stagelight_plugins.engine.values import encode
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from stagelight_plugins.engine.execution import Asked, Execution
-    from stagelight_plugins.engine.house import Mock
+    from stagelight_plugins.engine.hooks import Mock
     from stagelight_plugins.engine.lanes import Job
     from stagelight_plugins.engine.retries import Retries
     from stagelight_plugins.engine.step import Call
@@ -183,7 +183,7 @@ class Attempts:
             self._give_up(described(error))
             return
         output = orjson.loads(body) if isinstance(answer, dict | list | tuple) else answer
-        engine.note_output(E.STEP_COMPLETED, key, output, body)
+        engine.note_output(E.STEP_COMPLETED, key, output, body, self._number)
         self.execution.settle_when_durable(engine.memory.steps[key])
 
     def _failed(

@@ -5,31 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from stagelight_plugins.engine import registry
-from stagelight_plugins.engine.account import Account, Plane
-from stagelight_plugins.engine.clock import Clock, SystemClock
-from stagelight_plugins.engine.contract import (
-    APPROVAL,
-    LAST_EVENTS,
-    BatchFault,
-    BatchResult,
-    EventName,
-    Health,
-    InstanceEvent,
-    InstanceInfo,
-    InstancePage,
-    QueueFigures,
-    Status,
-    StepInfo,
-    VersionInfo,
-    WorkflowInfo,
-)
-from stagelight_plugins.engine.cursors import Cursor
+from stagelight_plugins.engine.account import Plane
 from stagelight_plugins.engine.durations import milliseconds
-from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
 from stagelight_plugins.engine.errors import (
     EngineError,
     InstanceExists,
@@ -37,47 +17,50 @@ from stagelight_plugins.engine.errors import (
     Invalid,
     LimitReached,
 )
-from stagelight_plugins.engine.feed import PLACES, event_of, expand
-from stagelight_plugins.engine.gatekeeper import Gatekeeper
-from stagelight_plugins.engine.house import Hooks, House, Workflow
-from stagelight_plugins.engine.lanes import ThreadLane, Threads
-from stagelight_plugins.engine.ledger import Ledger
-from stagelight_plugins.engine.limits import MAX_BATCH, Limits, check_event, check_instance, check_step
+from stagelight_plugins.engine.facts import (
+    APPROVAL,
+    BatchFault,
+    BatchResult,
+    InstanceInfo,
+    Status,
+    VersionInfo,
+    WorkflowInfo,
+)
+from stagelight_plugins.engine.limits import MAX_BATCH, check_event, check_instance, check_step
+from stagelight_plugins.engine.looking import Looking
+from stagelight_plugins.engine.rates import Rates
 from stagelight_plugins.engine.schedules import Schedules
-from stagelight_plugins.engine.store import Slice, VersionRow, WorkflowRow
-from stagelight_plugins.engine.store.sqlite import STATUSES, SqliteStore
-from stagelight_plugins.engine.timers import Timers
+from stagelight_plugins.engine.store import VersionRow, WorkflowRow
 from stagelight_plugins.engine.values import encode
-from stagelight_plugins.engine.views import instance_of, step_of
+from stagelight_plugins.engine.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
-    from stagelight_plugins.engine.contract import From, NewInstance, Trigger
     from stagelight_plugins.engine.engine import Engine
-    from stagelight_plugins.engine.entrypoint import WorkflowEvent
-    from stagelight_plugins.engine.step import Step
-    from stagelight_plugins.engine.store import Store
+    from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
+    from stagelight_plugins.engine.facts import From, NewInstance, Trigger
+    from stagelight_plugins.engine.house import House
+    from stagelight_plugins.engine.lanes import ThreadLane
 
 LOOK_SECONDS = 0.05
 """How often somebody looks whether an alarm has come."""
 
 
-class LocalControlPlane:
+class LocalControlPlane(Looking):
     """All of the engine in one process, on one file. Open it with `open_control_plane`."""
 
-    def __init__(self, house: House, versions: dict[int, list[VersionRow]], writer: ThreadLane) -> None:
-        self.house = house
-        self._versions = versions
+    def __init__(self, house: House, writer: ThreadLane) -> None:
+        super().__init__(house)
         self._writer = writer
         self._looker: asyncio.TimerHandle | None = None
         self._schedules = Schedules(self, house)
+        self._rates = Rates(house.limits, house.clock)
         self._closed = False
         self._look()
 
     def _look(self) -> None:
-        self.house.look()
+        self.house.alarms.look()
         self._looker = self.house.loop.call_later(LOOK_SECONDS, self._look)
 
     # --- workflows ------------------------------------------------------------------------------------------------
@@ -91,7 +74,7 @@ class LocalControlPlane:
         await self.house.ledger.durable()
         for cls in classes:
             self._schedules.follow(self.house.account.workflows[registry.name_of(cls)])
-        await self.house.bring_back()
+        await self.house.recovery.bring_back()
         self.house.demand()
         return [self._info(self.house.account.workflows[registry.name_of(cls)]) for cls in classes]
 
@@ -108,11 +91,11 @@ class LocalControlPlane:
             house.account.workflows[name] = house.by_key[key] = workflow
         source = registry.source_of(cls)
         fingerprint = registry.fingerprint_of(cls, source)
-        versions = self._versions.setdefault(workflow.key, [])
+        versions = workflow.versions
         known = next((version for version in versions if registry.same(version, fingerprint)), None)
         if known is None:
             number = 1 + max(
-                (version.key for found in self._versions.values() for version in found), default=0
+                (version.key for found in house.by_key.values() for version in found.versions), default=0
             )
             known = VersionRow(
                 number, workflow.key, registry.new_id(), cls.__name__, now, fingerprint, source
@@ -128,12 +111,17 @@ class LocalControlPlane:
         """Return all workflows, by name."""
         return [self._info(workflow) for _, workflow in sorted(self.house.account.workflows.items())]
 
+    def knows(self, name: str) -> bool:
+        """Return whether a workflow runs in this process."""
+        found = self.house.account.workflows.get(name)
+        return found is not None and found.known
+
     async def workflow(self, name: str) -> WorkflowInfo:
         """Return one workflow."""
         return self._info(self.house.account.workflow(name))
 
     def _info(self, workflow: Workflow) -> WorkflowInfo:
-        version = self._version(workflow, workflow.version)
+        version = workflow.version_of(workflow.version)
         return WorkflowInfo(
             id=workflow.id,
             name=workflow.name,
@@ -144,9 +132,6 @@ class LocalControlPlane:
             schedules=workflow.schedules,
             counts={Status(status): count for status, count in workflow.counts.items() if count > 0},
         )
-
-    def _version(self, workflow: Workflow, key: int) -> VersionRow | None:
-        return next((version for version in self._versions.get(workflow.key, []) if version.key == key), None)
 
     async def versions(self, workflow: str) -> list[VersionInfo]:
         """Return the versions of a workflow, the newest first."""
@@ -160,7 +145,7 @@ class LocalControlPlane:
                 fingerprint=version.fingerprint,
                 source=version.source,
             )
-            for version in reversed(self._versions.get(found.key, []))
+            for version in reversed(found.versions)
         ]
 
     async def delete_workflow(self, workflow: str) -> None:
@@ -190,8 +175,9 @@ class LocalControlPlane:
     ) -> InstanceInfo:
         """Create an instance."""
         found = self.house.cache.workflow(workflow)
+        self._rates.take(found.name)
         engine = await self._create(found, id, params, retention, trigger)
-        return self._instance(engine)
+        return self.instance(engine)
 
     def _create(
         self,
@@ -210,6 +196,7 @@ class LocalControlPlane:
         """Create 1 to 100 instances."""
         _check_batch(len(instances))
         found = self.house.cache.workflow(workflow)
+        self._rates.take(found.name, len(instances))
         futures: list[tuple[int, str, asyncio.Future[Engine]]] = []
         errors: list[BatchFault] = []
         seen: set[str] = set()
@@ -231,78 +218,10 @@ class LocalControlPlane:
         done: list[InstanceInfo] = []
         for index, name, future in futures:
             try:
-                done.append(self._instance(future.result()))
+                done.append(self.instance(future.result()))
             except InstanceExists as error:
                 errors.append(BatchFault(index=index, id=name, code=10405, message=str(error)))
         return BatchResult(done=tuple(done), errors=tuple(sorted(errors, key=lambda error: error.index)))
-
-    # --- looking --------------------------------------------------------------------------------------------------
-
-    def _instance(self, engine: Engine) -> InstanceInfo:
-        version = self._version(engine.workflow, engine.row.version)
-        return instance_of(engine.row, engine.workflow.name, version.id if version else "")
-
-    async def _engine(self, workflow: str, instance_id: str) -> Engine:
-        found = self.house.account.workflow(workflow)
-        try:
-            return await self.house.engine(found, instance_id)
-        except InstanceNotFound:
-            if instance_id != "latest":
-                raise
-        await self.house.ledger.durable()
-        row = await self.house.reader.call(partial(self.house.store.latest, found.key))
-        if row is None:
-            raise InstanceNotFound(workflow, instance_id)
-        return await self.house.engine(found, row.id)
-
-    async def get(self, workflow: str, instance_id: str) -> InstanceInfo:
-        """Return an instance."""
-        return self._instance(await self._engine(workflow, instance_id))
-
-    async def steps(self, workflow: str, instance_id: str) -> list[StepInfo]:
-        """Return the steps of an instance."""
-        engine = await self._engine(workflow, instance_id)
-        return [step_of(step) for step in sorted(engine.memory.steps.values(), key=lambda step: step.place)]
-
-    async def list(
-        self,
-        workflow: str,
-        *,
-        status: Collection[Status] = (),
-        created_from: int = 0,
-        created_to: int = 0,
-        direction: Literal["asc", "desc"] = "desc",
-        limit: int = 50,
-        cursor: str = "",
-    ) -> InstancePage:
-        """Return instances in the order of their creation."""
-        found = self.house.account.workflow(workflow)
-        if not 1 <= limit <= MAX_BATCH:
-            raise Invalid(f"a page of {limit} instances is not allowed; ask for 1 to {MAX_BATCH}")
-        here = Cursor.read(cursor, workflow) if cursor else Cursor(
-            workflow=workflow,
-            status=tuple(Status(item).value for item in status),
-            created_from=created_from,
-            created_to=created_to,
-            direction=direction,
-        )  # fmt: skip
-        await self.house.ledger.durable()
-        rows = await self.house.reader.call(
-            partial(self.house.store.page, _slice(found.key, here, limit + 1))
-        )
-        more, rows = len(rows) > limit, rows[:limit]
-        if here.back:
-            rows.reverse()
-        before = more if here.back else bool(here.place)
-        after = bool(here.place) if here.back else more
-        counted = here.status or STATUSES
-        versions = {version.key: version.id for version in self._versions.get(found.key, [])}
-        return InstancePage(
-            instances=tuple(instance_of(row, workflow, versions.get(row.version, "")) for row in rows),
-            next=here.text(place=rows[-1].seq) if rows and after else "",
-            previous=here.text(place=rows[0].seq, back=True) if rows and before else "",
-            total=sum(max(0, found.counts.get(item, 0)) for item in counted),
-        )
 
     # --- operations -----------------------------------------------------------------------------------------------
 
@@ -310,10 +229,10 @@ class LocalControlPlane:
         self, workflow: str, instance_id: str, change: Callable[[Engine], object]
     ) -> InstanceInfo:
         """Change an instance in one hop, and return when that is durable."""
-        engine = await self._engine(workflow, instance_id)
+        engine = await self.engine(workflow, instance_id)
         self.house.ledger.check(self.house.limits.pending)
         change(engine)
-        info = self._instance(engine)
+        info = self.instance(engine)
         self.house.rest(engine)
         await self.house.ledger.durable()
         return info
@@ -341,7 +260,7 @@ class LocalControlPlane:
         while page := (await self.list(workflow, status=open_ones, limit=MAX_BATCH)).instances:
             for instance in page:
                 with contextlib.suppress(EngineError):
-                    engine = await self._engine(workflow, instance.id)
+                    engine = await self.engine(workflow, instance.id)
                     engine.terminate(rollback=False)
                     count += 1
             await self.house.ledger.durable()
@@ -398,73 +317,14 @@ class LocalControlPlane:
         errors: list[BatchFault] = []
         for index, name in enumerate(instance_ids):
             try:
-                engine = await self._engine(workflow, name)
-                info = self._instance(engine)
+                engine = await self.engine(workflow, name)
+                info = self.instance(engine)
                 engine.delete()
                 done.append(info)
             except InstanceNotFound as error:
                 errors.append(BatchFault(index=index, id=name, code=10400, message=str(error)))
         await self.house.ledger.durable()
         return BatchResult(done=tuple(done), errors=tuple(errors))
-
-    # --- what is seen ---------------------------------------------------------------------------------------------
-
-    async def queue(self, workflow: str) -> QueueFigures:
-        """Return the figures of a workflow's queue and slots."""
-        house = self.house
-        found = house.account.workflow(workflow)
-        chefs = sorted(house.chefs.get(found.key, {}).values(), key=lambda chef: chef.number)
-        return QueueFigures(
-            workflow=workflow,
-            queued=sum(chef.queued for chef in chefs),
-            running=sum(chef.slots for chef in chefs),
-            waiting=max(0, found.counts.get(Status.WAITING, 0)),
-            limit=house.limit_of(found),
-            account_limit=house.limits.slots,
-            account_running=sum(chef.slots for group in house.chefs.values() for chef in group.values()),
-            shards=tuple(chef.figures() for chef in chefs),
-        )
-
-    async def subscribe(
-        self, workflow: str, instance_id: str, *, cursor: int = 0, types: Collection[EventName] = ()
-    ) -> AsyncIterator[InstanceEvent]:
-        """Yield what happened to an instance, then what happens, until it has ended."""
-        engine = await self._engine(workflow, instance_id)
-        seq, name, ended = engine.row.seq, engine.row.id, False
-        news = asyncio.Event()
-        self.house.watchers.setdefault(seq, set()).add(news)
-        sensitive: set[tuple[str, int]] = set()
-        try:
-            while True:
-                news.clear()
-                after = max(0, cursor // PLACES - 1)
-                await self.house.ledger.durable()
-                for entry in await self.house.reader.call(partial(self.house.store.journal, seq, after)):
-                    for number, record in expand(entry):
-                        event = event_of(number, record, workflow, name, sensitive)
-                        if number <= cursor:
-                            continue
-                        cursor, ended = number, event.type in LAST_EVENTS
-                        if not types or event.type in types or ended:
-                            yield event
-                if ended:
-                    return
-                await news.wait()
-        finally:
-            self.house.watchers[seq].discard(news)
-            if not self.house.watchers[seq]:
-                del self.house.watchers[seq]
-
-    def health(self) -> Health:
-        """Return whether the engine can do its work."""
-        ledger = self.house.ledger
-        return Health(
-            problem=ledger.problem,
-            loaded=len(self.house.engines),
-            stuck_threads=self.house.threads.stuck,
-            commits=ledger.commits,
-            transitions=ledger.transitions,
-        )
 
     async def close(self) -> None:
         """Stop; what runs is stopped too, and goes on when the file is opened again. Safe twice."""
@@ -483,94 +343,6 @@ class LocalControlPlane:
         await asyncio.to_thread(self.house.store.close)
 
 
-async def open_control_plane(
-    path: Path,
-    *,
-    limits: Limits | None = None,
-    clock: Clock | None = None,
-    hooks: Hooks | None = None,
-    store: Store | None = None,
-    lane: Callable[[asyncio.AbstractEventLoop, str], Any] = ThreadLane,
-) -> LocalControlPlane:
-    """Open the engine on a file, which is made where there is none.
-
-    Raises:
-        StoreInUse: Another process has it.
-        StoreDamaged: It cannot be read.
-    """
-    loop = asyncio.get_running_loop()
-    limits, clock = limits or Limits(), clock or SystemClock()
-    opened: Store = await asyncio.to_thread(SqliteStore, path) if store is None else store
-    writer = lane(loop, "stagelight-engine-writer")
-    reader = lane(loop, "stagelight-engine-reader")
-    house = House(
-        loop=loop,
-        clock=clock,
-        limits=limits,
-        store=opened,
-        ledger=Ledger(opened, writer, loop),
-        reader=reader,
-        threads=Threads(loop, limits.threads),
-        timers=Timers(loop, clock),
-        account=Account(Gatekeeper(limits.slots)),
-        hooks=hooks or Hooks(),
-    )
-    versions = await reader.call(partial(_take_over, house))
-    plane = LocalControlPlane(house, versions, writer)
-    await house.recover()
-    return plane
-
-
-def _take_over(house: House) -> dict[int, list[VersionRow]]:
-    """Read what is known of workflows; their classes come with `register`."""
-    store = house.store
-    house.last_seq, _ = store.last()
-    versions: dict[int, list[VersionRow]] = {}
-    for version in store.versions():
-        versions.setdefault(version.workflow, []).append(version)
-    for row in store.workflows():
-        newest = versions.get(row.key, [])
-        workflow = Workflow(
-            row.key,
-            row.id,
-            row.name,
-            row.created,
-            Plane(row.plane),
-            Unregistered,
-            version=newest[-1].key if newest else 0,
-            retention=house.limits.retention,
-            known=False,
-        )
-        house.account.workflows[row.name] = house.by_key[row.key] = workflow
-    for (key, status), count in store.counts().items():
-        if key in house.by_key:
-            house.by_key[key].counts[status] = count
-    return versions
-
-
-class Unregistered(WorkflowEntrypoint):
-    """Stands for a class that this process has not been given; its instances wait in the queue."""
-
-    async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
-        """Never called: there are no slots for it."""
-        raise NotImplementedError
-
-
 def _check_batch(count: int) -> None:
     if not 1 <= count <= MAX_BATCH:
         raise LimitReached(f"a batch of {count}", MAX_BATCH, "send 1 to 100 at once")
-
-
-def _slice(workflow: int, here: Cursor, limit: int) -> Slice:
-    descending = (here.direction == "desc") != here.back
-    after, before = (0, here.place) if descending else (here.place, 0)
-    return Slice(
-        workflow,
-        here.status or STATUSES,
-        after,
-        before,
-        here.created_from,
-        here.created_to,
-        descending=descending,
-        limit=limit,
-    )

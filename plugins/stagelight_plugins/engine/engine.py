@@ -6,61 +6,44 @@ waits is a row of the store and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from stagelight_plugins.engine.attempts import Attempts
-from stagelight_plugins.engine.contract import Difference, EventName as E, Status, Trigger
-from stagelight_plugins.engine.errors import Invalid, LimitReached, StepNotFound, TooLarge, WrongState
+from stagelight_plugins.engine.chronicle import Chronicle
+from stagelight_plugins.engine.errors import Invalid, LimitReached, StepNotFound, WrongState
 from stagelight_plugins.engine.execution import Execution
+from stagelight_plugins.engine.facts import Difference, EventName as E, Status, Trigger
 from stagelight_plugins.engine.failures import described
-from stagelight_plugins.engine.memory import Memory, Record, StepKey
+from stagelight_plugins.engine.memory import StepKey
 from stagelight_plugins.engine.rollback import Rollback
 from stagelight_plugins.engine.values import encode
 
 if TYPE_CHECKING:
-    from stagelight_plugins.engine.contract import From
     from stagelight_plugins.engine.execution import Asked
-    from stagelight_plugins.engine.house import House, Workflow
-    from stagelight_plugins.engine.store import Row
+    from stagelight_plugins.engine.facts import From
 
 LINGER: Final = 100
 """An instance that would wake within so many milliseconds stays in memory."""
 
 
 @dataclass(slots=True, eq=False)
-class Engine:
+class Engine(Chronicle):
     """One instance. Its methods change it at once, and hand what changed to the ledger."""
 
-    house: House
-    workflow: Workflow
-    row: Row
-    memory: Memory
     execution: Execution | None = None
     rollback: Rollback | None = None
     holds_slot: bool = False
     gone: bool = False
     in_line: bool = False
     """Whether it is in the head of a SousChef's queue."""
-    writes: int = 0
-    """How often something was written about it; tells whether its last word is on disk."""
-    notes: dict[str, Any] = field(default_factory=dict[str, Any])
-
-    def __post_init__(self) -> None:
-        if self.row.notes:
-            self.notes = orjson.loads(self.row.notes)
 
     @property
     def careful(self) -> bool:
         """Whether it was in a crash: then attempts are on disk before they run, so that one that kills us is counted."""
         return self.memory.crashes > 0
-
-    @property
-    def status(self) -> Status:
-        """Where it is."""
-        return Status(self.row.status)
 
     def params(self) -> Any:
         """Return what it was started with, each time anew."""
@@ -69,55 +52,6 @@ class Engine:
     def trigger(self) -> Trigger:
         """Return what started it."""
         return Trigger(**orjson.loads(self.row.origin)) if self.row.origin else Trigger()
-
-    # --- writing --------------------------------------------------------------------------------------------------
-
-    def note(self, what: E, key: StepKey | None = None, **more: Any) -> None:
-        """Say what happened: remember it, and hand it to the ledger."""
-        record = self._record(what, key, more)
-        self._write(record, orjson.dumps(record))
-
-    def note_output(self, what: E, key: StepKey, output: Any, body: bytes) -> None:
-        """Say what came out of a step that ran."""
-        written = self._record(what, key, {"output": orjson.Fragment(body)})
-        self._write({**written, "output": output}, orjson.dumps(written))
-
-    def _record(self, what: E, key: StepKey | None, more: dict[str, Any]) -> Record:
-        record: Record = {"t": what.value, "at": self.house.clock.now()}
-        if key is not None:
-            record["k"], record["s"], record["c"] = key
-        record.update(more)
-        return record
-
-    def _write(self, record: Record, body: bytes) -> None:
-        self.writes += 1
-        self.memory.apply(record)
-        self.memory.size += len(body)
-        self.house.ledger.record(self.row.seq, body)
-        self.house.told(self.row.seq)
-
-    def check_size(self, more: int) -> None:
-        """Refuse what would make the instance larger than it may be."""
-        if self.memory.size + more > self.house.limits.state_bytes:
-            raise TooLarge(
-                "all that this instance keeps", self.memory.size + more, self.house.limits.state_bytes
-            )
-
-    def put(self, status: Status, **columns: Any) -> None:
-        """Set its status, and what changes with it."""
-        row, now = self.row, self.house.clock.now()
-        self.writes += 1
-        self.house.expect(columns.get("alarm"))
-        self.house.count(self.workflow, row.status, status)
-        row.status, row.modified = status.value, now
-        for name, value in columns.items():
-            setattr(row, name, value)
-        self.house.ledger.change(row.seq, {"status": status.value, "modified": now, **columns})
-
-    def _noted(self, **notes: Any) -> bytes | None:
-        """Return the notes with these changed; None takes one away."""
-        self.notes = {key: value for key, value in {**self.notes, **notes}.items() if value is not None}
-        return orjson.dumps(self.notes) if self.notes else None
 
     # --- running --------------------------------------------------------------------------------------------------
 
@@ -244,7 +178,7 @@ class Engine:
 
     def _fail(self, fault: dict[str, Any], rollback: dict[str, Any] | None = None) -> None:
         self.notes = {}
-        notes = self._noted(error=fault, rollback=rollback)
+        notes = self.noted(error=fault, rollback=rollback)
         self._end(Status.ERRORED, E.WORKFLOW_ERRORED, notes=notes, error=fault)
 
     def _end(self, status: Status, what: E, *, error: dict[str, Any] | None = None, **columns: Any) -> None:
@@ -252,7 +186,7 @@ class Engine:
         self.note(what, None, **({"error": error} if error else {}))
         self.put(status, rank=None, ended=now, alarm=now + self.row.retention, **columns)
         if self.row.parent:
-            self.house.wake_parent(self)
+            self.house.children.ended(self)
         self._set_aside()
 
     def replayed(self, execution: Execution) -> None:
@@ -272,7 +206,7 @@ class Engine:
         if self.memory.final_error is not None:
             self._fail(self.memory.final_error, outcome)
         else:
-            self._end(Status.TERMINATED, E.WORKFLOW_TERMINATED, notes=self._noted(rollback=outcome))
+            self._end(Status.TERMINATED, E.WORKFLOW_TERMINATED, notes=self.noted(rollback=outcome))
 
     async def undo_now(self, execution: Execution, *, continue_on_error: bool) -> None:
         """Undo on request of `run` itself."""
@@ -284,7 +218,7 @@ class Engine:
             return
         told = {"wanted": difference.wanted, "recorded": difference.recorded, "reason": difference.reason}
         self.note(E.WORKFLOW_PAUSED, reason=difference.reason)
-        self.put(Status.PAUSED, alarm=None, notes=self._noted(difference=told))
+        self.put(Status.PAUSED, alarm=None, notes=self.noted(difference=told))
         self._set_aside()
 
     # --- operations -----------------------------------------------------------------------------------------------
@@ -318,7 +252,7 @@ class Engine:
             self.execution.release()
         elif self.status is Status.PAUSED:
             self.note(E.WORKFLOW_QUEUED)
-            self._queue(woken=True, notes=self._noted(difference=None))
+            self._queue(woken=True, notes=self.noted(difference=None))
         else:
             raise WrongState(self.row.id, self.status, "resume", "only what is paused can be resumed")
 
@@ -349,7 +283,9 @@ class Engine:
             place = step.place
         if self.status is Status.QUEUED:
             self.house.chef(self).leave(self)
-        self.note(E.WORKFLOW_RESTARTED, None, **({} if place is None else {"from": place}))
+        open_ones = [step for step in self.memory.steps.values() if not step.over]
+        cut = [(*step.key, max(1, len(step.attempts)), self.memory.generation) for step in open_ones]
+        self.note(E.WORKFLOW_RESTARTED, None, cut=cut, **({} if place is None else {"from": place}))
         self._set_aside()
         self.notes = {}
         self._queue(woken=False, output=None, notes=None, started=0, ended=0)
@@ -384,7 +320,9 @@ class Engine:
         if step.over and step.state != "failed":
             raise WrongState(self.row.id, self.status, f"skip step {name!r} of", "that step has completed")
         failed = step.state == "failed"
-        self.note(E.STEP_SKIPPED, step.key, output=output)
+        if step.key.type == "wait_for_event":
+            output = {"type": step.event_type, "payload": output, "timestamp": self.house.clock.now()}
+        self.note(E.STEP_SKIPPED, step.key, output=output, n=max(1, len(step.attempts)))
         if self.execution is not None and not failed:
             asked = self.execution.asked.get(step.key)
             if asked is not None and asked.attempts is not None:
@@ -405,7 +343,7 @@ class Engine:
         self.house.count(self.workflow, self.row.status, None)
         self.house.ledger.remove(self.row.seq)
         if self.row.parent and not self.status.ended:
-            self.house.wake_parent(self)
+            self.house.children.ended(self)
         self._set_aside()
 
     def child_ended(self, key: StepKey, status: str, output: Any, error: dict[str, Any] | None) -> None:
@@ -425,7 +363,7 @@ class Engine:
         if self.status is Status.WAITING:
             self.wake()
         elif self.execution is not None:
-            self.house.keep(self.house.loop.create_task(self.house.look_after_children(self)))
+            self.house.keep(self.house.loop.create_task(self.house.children.look_after(self)))
 
     def stop(self) -> None:
         """Let go without a trace: the process goes down, and the next one goes on from the journal."""

@@ -11,10 +11,10 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from stagelight_plugins.engine.contract import Difference
 from stagelight_plugins.engine.durations import at
 from stagelight_plugins.engine.entrypoint import ReceivedEvent, Schedule, WorkflowEvent
 from stagelight_plugins.engine.errors import LimitReached
+from stagelight_plugins.engine.facts import Difference
 from stagelight_plugins.engine.failures import raised
 from stagelight_plugins.engine.limits import check_step
 from stagelight_plugins.engine.memory import StepKey, StepMemory, fresh
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stagelight_plugins.engine.attempts import Attempts
-    from stagelight_plugins.engine.contract import StepType
     from stagelight_plugins.engine.engine import Engine
+    from stagelight_plugins.engine.facts import StepType
     from stagelight_plugins.engine.step import Call
     from stagelight_plugins.engine.timers import Timer
 
@@ -303,6 +303,4 @@ def _result(step: StepMemory) -> Any:
     output = fresh(step.output)
     if step.key.type != "wait_for_event":
         return output
-    if step.state == "skipped":
-        return ReceivedEvent(type=step.event_type, payload=output, timestamp=at(step.ended))
     return ReceivedEvent(type=output["type"], payload=output["payload"], timestamp=at(output["timestamp"]))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from stagelight_plugins.engine.contract import EventName as E, InstanceEvent
+from stagelight_plugins.engine.facts import EventName as E, InstanceEvent
 from stagelight_plugins.engine.values import REDACTED
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLACES: Final = 1 << 14
 """How many events one row of the journal may make; an event's id is the row's place and its own."""
 
-_FRAME: Final = frozenset({"t", "at", "s", "c", "k", "n"})
+_FRAME: Final = frozenset({"t", "at", "s", "c", "k", "n", "g", "cut"})
 
 
 def expand(entry: Entry) -> Iterator[tuple[int, Record]]:
@@ -54,7 +54,7 @@ def _split(record: Record) -> Iterator[Record]:
 
 
 def _bare(record: Record) -> Record:
-    return {key: record[key] for key in ("at", "s", "c", "k")}
+    return {key: record[key] for key in ("at", "s", "c", "k", "g", "n") if key in record}
 
 
 def event_of(

@@ -13,94 +13,37 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from stagelight_plugins.engine.account import Account, Plane, VersionCache
-from stagelight_plugins.engine.contract import EventName as E, Status, Trigger
+from stagelight_plugins.engine.alarms import START_ALARM, Alarms
+from stagelight_plugins.engine.children import Children
 from stagelight_plugins.engine.engine import Engine
 from stagelight_plugins.engine.errors import InstanceExists, InstanceNotFound, LimitReached
-from stagelight_plugins.engine.limits import check_instance
+from stagelight_plugins.engine.facts import Status, Trigger
+from stagelight_plugins.engine.hooks import Hooks
 from stagelight_plugins.engine.memory import Memory
+from stagelight_plugins.engine.recovery import Recovery
 from stagelight_plugins.engine.souschef import SousChef
 from stagelight_plugins.engine.store import Row
 from stagelight_plugins.engine.values import encode
+from stagelight_plugins.engine.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from stagelight_plugins.engine.clock import Clock
-    from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
     from stagelight_plugins.engine.lanes import ThreadLane, Threads
     from stagelight_plugins.engine.ledger import Ledger
     from stagelight_plugins.engine.limits import Limits
-    from stagelight_plugins.engine.memory import StepKey
     from stagelight_plugins.engine.store import Store
     from stagelight_plugins.engine.timers import Timers
 
-START_ALARM: Final = 5_000
-"""After how many milliseconds somebody looks whether a new instance was registered with its SousChef."""
 WOKEN: Final = -(1 << 62)
 """The rank of woken instances begins here, so that they go first."""
 RESTING: Final = 2_048
 """Instances that nobody runs and that are kept in memory for a while, for the next event or question."""
-INTERRUPTED_AT_ONCE: Final = 500
-"""How many instances are brought back at once."""
 STOP_SECONDS: Final = 4.0
 """How long a stop waits for a disk that does not take what was said; nobody was told that it is durable."""
-ALARMS: Final = 256
-"""Alarms that are looked after at once."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class Workflow:
-    """A registered workflow."""
-
-    key: int
-    id: str
-    name: str
-    created: int
-    plane: Plane
-    cls: type[WorkflowEntrypoint]
-    version: int = 0
-    retention: int = 0
-    concurrency: int | None = None
-    schedules: tuple[str, ...] = ()
-    known: bool = True
-    """Whether its class is registered in this process; else its instances wait until it is."""
-    counts: dict[str, int] = field(default_factory=dict[str, int])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mock:
-    """What a test wants to happen instead."""
-
-    result: Any = None
-    error: Exception | None = None
-    timeout: bool = False
-
-
-class Hooks:
-    """What a test may change: nothing, unless it does."""
-
-    __slots__ = ()
-
-    def attempt(self, key: StepKey) -> Mock | None:  # noqa: ARG002 - overridden by the test kit
-        """Return what an attempt does instead of running."""
-        return None
-
-    def event(self, event_type: str) -> Mock | None:  # noqa: ARG002 - overridden by the test kit
-        """Return what a wait gets instead of an event."""
-        return None
-
-    def cuts(self, engine: Engine, key: StepKey) -> bool:  # noqa: ARG002 - overridden by the test kit
-        """Return whether a wait ends at once."""
-        return False
-
-    def delay(self, milliseconds: int) -> int:
-        """Return how long a retry waits."""
-        return milliseconds
-
-    def changed(self, seq: int) -> None:
-        """Hear that something was recorded of an instance."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -119,11 +62,16 @@ class House:
     hooks: Hooks = field(default_factory=Hooks)
     chance: random.Random = field(default_factory=random.Random)
     cache: VersionCache = field(init=False)
+    alarms: Alarms = field(init=False)
+    children: Children = field(init=False)
+    recovery: Recovery = field(init=False)
     engines: dict[int, Engine] = field(default_factory=dict[int, Engine])
     by_key: dict[int, Workflow] = field(default_factory=dict[int, Workflow])
     chefs: dict[int, dict[int, SousChef]] = field(default_factory=dict[int, dict[int, SousChef]])
     watchers: dict[int, set[asyncio.Event]] = field(default_factory=dict[int, "set[asyncio.Event]"])
     last_seq: int = 0
+    published: int | None = None
+    """The place in the journal up to which it was handed on; None where nobody takes it."""
     stopped: bool = False
     _by_id: dict[tuple[int, str], int] = field(default_factory=dict[tuple[int, str], int])
     _loading: dict[tuple[int, str], asyncio.Future[None]] = field(
@@ -135,11 +83,11 @@ class House:
     _cycle: asyncio.TimerHandle | None = None
     _last_cycle: float = 0.0
     _ranked: int = 0
-    _next_alarm: int | None = 0
-    _looking: bool = False
 
     def __post_init__(self) -> None:
         self.cache = VersionCache(self.account)
+        self.alarms, self.children = Alarms(self), Children(self)
+        self.recovery = Recovery(self)
 
     # --- small services -------------------------------------------------------------------------------------------
 
@@ -216,12 +164,12 @@ class House:
             for group in self.chefs.values()
             for chef in group.values()
         )
-        alarm = self._next_alarm is not None and self._next_alarm <= self.clock.now()
-        return bool(active or queued or alarm or self._looking or self._unregistered or self._cycle)
+        alarm = self.alarms.next is not None and self.alarms.next <= self.clock.now()
+        return bool(active or queued or alarm or self.alarms.looking or self._unregistered or self._cycle)
 
     def next_due(self) -> int | None:
         """Return when something comes that waits for the clock, Unix milliseconds."""
-        found = [due for due in (self._next_alarm, self.timers.next_wall()) if due is not None]
+        found = [due for due in (self.alarms.next, self.timers.next_wall()) if due is not None]
         return min(found, default=None)
 
     # --- SousChefs ------------------------------------------------------------------------------------------------
@@ -400,7 +348,7 @@ class House:
         future: asyncio.Future[Engine] = self.loop.create_future()
         self.ledger.create(row, partial(self._created, workflow, row, future))
         self.ledger.record(row.seq, b'{"t":"workflow_queued","at":%d}' % now)
-        self._expect_alarm(now + START_ALARM)
+        self.alarms.expect(now + START_ALARM)
         return future
 
     def _created(self, workflow: Workflow, row: Row, future: asyncio.Future[Engine], free: bool) -> None:
@@ -417,9 +365,9 @@ class House:
 
     def register_later(self, engine: Engine) -> None:
         """Tell the SousChef in the background."""
-        self.loop.call_soon(self._register, engine)
+        self.loop.call_soon(self.register, engine)
 
-    def _register(self, engine: Engine) -> None:
+    def register(self, engine: Engine) -> None:
         """Tell the SousChef; should this never happen, the alarm does it."""
         if engine.row.seq in self._unregistered:
             self._unregistered.discard(engine.row.seq)
@@ -427,159 +375,7 @@ class House:
                 self.chef(engine).enqueue(engine, woken=False)
                 self.rest(engine)
 
-    # --- children -------------------------------------------------------------------------------------------------
-
-    async def adopt(
-        self, name: str, instance_id: str, params: Any, trigger: Trigger, parent: int
-    ) -> tuple[str, Any, dict[str, Any] | None] | None:
-        """Create a child, once; return what became of it, None while it is under way."""
-        workflow = self.cache.workflow(name)
-        try:
-            engine = await self.engine(workflow, instance_id)
-        except InstanceNotFound:
-            check_instance(instance_id)
-            engine = await self.create(workflow, instance_id, params, workflow.retention, trigger, parent)
-        if not engine.status.ended:
-            return None
-        output = orjson.loads(engine.row.output) if engine.row.output else None
-        return engine.status, output, engine.notes.get("error")
-
-    def wake_parent(self, child: Engine) -> None:
-        """Let the parent look: by an alarm in the same transaction, and at once."""
-        now = self.clock.now()
-        self.ledger.change(child.row.parent, {"alarm": now})
-        self._expect_alarm(now)
-        parent = self.engines.get(child.row.parent)
-        if parent is not None:
-            self.ledger.then(parent.poke)
-
-    async def look_after_children(self, engine: Engine) -> None:
-        """Ask what became of the children of an instance that is in memory."""
-        for step in list(engine.memory.steps.values()):
-            if step.key.type != "child" or step.over:
-                continue
-            try:
-                child = await self.engine(self.cache.workflow(step.child[0]), step.child[1])
-            except InstanceNotFound:
-                engine.child_ended(
-                    step.key, "deleted", None, {"name": "InstanceNotFound", "message": "it was deleted"}
-                )
-                continue
-            if child.status.ended:
-                output = orjson.loads(child.row.output) if child.row.output else None
-                engine.child_ended(step.key, child.status, output, child.notes.get("error"))
-
-    # --- alarms ---------------------------------------------------------------------------------------------------
-
-    def _expect_alarm(self, due: int) -> None:
-        if self._next_alarm is None or due < self._next_alarm:
-            self._next_alarm = due
-
-    def expect(self, due: int | None) -> None:
-        """Hear of an alarm that was set."""
-        if due is not None:
-            self._expect_alarm(due)
-
-    def look(self) -> None:
-        """Look whether an alarm has come. Called several times a second."""
-        if (
-            not self._looking
-            and not self.stopped
-            and self._next_alarm is not None
-            and self._next_alarm <= self.clock.now()
-        ):
-            self._looking = True
-            self.keep(self.loop.create_task(self._alarms()))
-
-    async def _alarms(self) -> None:
-        try:
-            more = True
-            while more and not self.stopped:
-                await self.ledger.durable()
-                now = self.clock.now()
-
-                def read(now: int = now) -> tuple[list[tuple[Row, list[bytes | str]]], int | None]:
-                    rows = self.store.due(now, ALARMS)
-                    needed = [row for row in rows if row.status == Status.WAITING]
-                    bodies = {
-                        row.seq: [entry.body for entry in self.store.journal(row.seq)] for row in needed
-                    }
-                    return [(row, bodies.get(row.seq, [])) for row in rows], self.store.next_alarm()
-
-                self._next_alarm = None
-                found, following = await self.reader.call(read)
-                for row, bodies in found:
-                    self._alarm(row, bodies, now)
-                self.expect(following)
-                more = len(found) == ALARMS
-        finally:
-            self._looking = False
-
-    def _alarm(self, row: Row, bodies: list[bytes | str], now: int) -> None:
-        """Do what an alarm is for. It may come twice."""
-        engine = self.engines.get(row.seq)
-        status = Status(row.status if engine is None else engine.row.status)
-        current = row if engine is None else engine.row
-        if current.alarm is not None and current.alarm > now:
-            return
-        if status.ended:
-            if (current.ended or 0) + current.retention <= now:
-                self._expire(row, engine)
-            else:
-                self.ledger.change(row.seq, {"alarm": (current.ended or 0) + current.retention})
-        elif status is Status.WAITING:
-            (engine or self.take_in(row, bodies)).poke()
-        else:
-            if engine is not None:
-                self._register(engine)
-                if engine.execution is not None:
-                    engine.poke()
-            current.alarm = None
-            self.ledger.change(row.seq, {"alarm": None})
-
-    def _expire(self, row: Row, engine: Engine | None) -> None:
-        """Forget an instance whose retention is over."""
-        if engine is not None:
-            engine.delete()
-        else:
-            self.count(self.by_key[row.workflow], row.status, None)
-            self.ledger.remove(row.seq)
-
     # --- start and stop -------------------------------------------------------------------------------------------
-
-    async def recover(self) -> None:
-        """Take over what the last process left: the queues, and the instances that it was running."""
-        for (key, number), (queued, woken) in (await self.reader.call(self.store.queues)).items():
-            if key in self.by_key:
-                self.chef_of(self.by_key[key], max(0, number)).restore(queued, woken)
-        self.demand()
-        await self.bring_back()
-
-    async def bring_back(self) -> None:
-        """Queue what was running in the last process, before all that are new; go on with its rollbacks."""
-        after = 0
-        while rows := await self.reader.call(partial(self._interrupted, after)):
-            for row, bodies in rows:
-                after = row.seq
-                if row.workflow in self.by_key:
-                    self._bring_back(self.take_in(row, bodies))
-            await self.ledger.durable()
-
-    def _interrupted(self, after: int) -> list[tuple[Row, list[bytes | str]]]:
-        rows = self.store.interrupted(after, INTERRUPTED_AT_ONCE)
-        return [(row, [entry.body for entry in self.store.journal(row.seq)]) for row in rows]
-
-    def _bring_back(self, engine: Engine) -> None:
-        if engine.execution is not None or engine.rollback is not None or engine.holds_slot:
-            return
-        if engine.status is Status.WAITING_FOR_PAUSE:
-            engine.note(E.WORKFLOW_PAUSED)
-            engine.put(Status.PAUSED, alarm=None)
-        elif engine.status is Status.ROLLING_BACK and engine.workflow.known:
-            self.chef(engine).adopt(engine)
-        elif engine.status is Status.RUNNING:
-            engine.interrupted()
-        self.rest(engine)
 
     async def stop(self) -> None:
         """Let go of all Engines; what is in the ledger is written."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 BACK_OFF_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 
+MOST_STUCK: Final = 1_000
+"""Transitions that may wait for a disk which refuses them; beyond it new work is refused."""
+
 AT_ONCE: Final = 64
 """How many of those who wait are told before they have their turn."""
 
@@ -56,12 +59,16 @@ class Ledger:
     """Why the store cannot be written for now."""
     commits: int = 0
     transitions: int = 0
+    journaled: int = 0
+    """The place of the last row of the journal."""
     on_commit: Callable[[], None] = lambda: None
     """Called after each tick that wrote to the journal."""
     _tick: _Tick = field(default_factory=_Tick)
     _busy: bool = False
     _scheduled: bool = False
     _failures: int = 0
+    _stuck: int = 0
+    """Transitions of the tick that the disk refuses."""
     _settled: deque[Callable[[], None]] = field(default_factory=deque["Callable[[], None]"])
     _telling: bool = False
     _idle: deque[asyncio.Future[None]] = field(default_factory=deque["asyncio.Future[None]"])
@@ -78,7 +85,7 @@ class Ledger:
         Raises:
             StoreUnavailable: It is.
         """
-        if self._tick.size >= limit or (self.problem and self._tick.size > 1_000):
+        if self._tick.size >= limit or (self.problem and self._tick.size + self._stuck > MOST_STUCK):
             raise StoreUnavailable(self.problem or "the disk is too slow for what is asked of it")
 
     # --- transitions ----------------------------------------------------------------------------------------------
@@ -169,13 +176,14 @@ class Ledger:
         if error is not None:
             self._again(tick, error)
             return
-        self.problem, self._failures, self._busy = "", 0, False
+        self.problem, self._failures, self._stuck, self._busy = "", 0, 0, False
         self.commits += 1
         self.transitions += tick.size
         left_out = set(refused or ())
         self._settled.extend(partial(outcome, seq not in left_out) for seq, outcome in tick.created.items())
         self._settled.extend(tick.settled)
         if tick.batch.journal:
+            self.journaled += len(tick.batch.journal)
             self._settled.append(self.on_commit)
         if not self._telling:
             self._tell()
@@ -209,6 +217,7 @@ class Ledger:
         """Keep the tick and try again: nobody is told that it is durable until it is."""
         wait = BACK_OFF_SECONDS[min(self._failures, len(BACK_OFF_SECONDS) - 1)]
         self._failures += 1
+        self._stuck = tick.size
         self.problem = getattr(error, "reason", "") or f"{type(error).__name__}: {error}"
         _log.warning("the engine's store cannot be written, again in %g s: %s", wait, self.problem)
         if not self._closed:

@@ -23,7 +23,9 @@ class Limits:
     queued: int = 2_000_000
     """Instances of one workflow that may wait for a slot."""
     creates_per_second: int = 0
-    """Creates of all workflows; 0 for no bound but the machine's."""
+    """Creates of all workflows, as a mean over a second; 0 for no bound but the machine's."""
+    workflow_creates_per_second: int = 0
+    """Creates of one workflow; 0 for no bound of its own."""
     steps: int = 10_000
     """Steps of one instance; sleeps do not count."""
     output_bytes: int = 1 << 20

@@ -8,19 +8,14 @@ import inspect
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING
 
 from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
 from stagelight_plugins.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import ModuleType
-
-_SOURCES: Final = TypeAdapter(list[Annotated[str, StringConstraints(min_length=1)]])
-_REMEDY: Final = "write `workflows = ['flows.py', 'my.module']` below [plugins.engine]"
 
 
 class WorkflowsUnusable(PluginError):
@@ -30,21 +25,6 @@ class WorkflowsUnusable(PluginError):
         self.source = source
         self.reason = reason
         super().__init__(f"workflows of {source!r}: {reason}")
-
-
-def sources_of(settings: Mapping[str, Any]) -> list[str]:
-    """Return the setting `workflows` of the table `[plugins.engine]`: a list of files and modules.
-
-    Raises:
-        WorkflowsUnusable: It is something else, or there is a setting of another name.
-    """
-    setting = settings.get("workflows", [])
-    if others := sorted(settings.keys() - {"workflows"}):
-        raise WorkflowsUnusable("[plugins.engine]", f"`{others[0]}` is no setting of the engine; {_REMEDY}")
-    try:
-        return _SOURCES.validate_python(setting, strict=True)
-    except ValidationError as error:
-        raise WorkflowsUnusable(str(setting), f"this is not a list of files or modules; {_REMEDY}") from error
 
 
 def load(sources: Sequence[str]) -> list[type[WorkflowEntrypoint]]:

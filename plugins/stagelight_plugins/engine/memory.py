@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import orjson
 
-from stagelight_plugins.engine.contract import EventName as E, StepState, StepType
+from stagelight_plugins.engine.facts import EventName as E, StepState, StepType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 Record = dict[str, Any]
-"""`t` (an EventName), `at` (Unix ms), `s` `c` `k` (the step's name, count and type), `n` (the attempt), and what else it takes."""
+"""`t` (an EventName), `at` (Unix ms), `s` `c` `k` (the step's name, count and type), `n` (the attempt), `g` (the restart, from the second life on), and what else it takes."""
 
 
 class StepKey(NamedTuple):

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stagelight_plugins.engine.engine import Engine
-    from stagelight_plugins.engine.house import House, Workflow
+    from stagelight_plugins.engine.house import House
     from stagelight_plugins.engine.souschef import SousChef
+    from stagelight_plugins.engine.workflow import Workflow
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,22 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from stagelight.conventions import EventType as T
+import orjson
+
+from stagelight.conventions import WORKFLOW_VERSION, EventType as T
 from stagelight.events import Event, Failure
-from stagelight_plugins.engine.contract import EventName as E
+from stagelight_plugins.engine.facts import EventName as E
 from stagelight_plugins.engine.feed import expand
+from stagelight_plugins.engine.sources import FUNCTION, Sources
 
 if TYPE_CHECKING:
     from stagelight_plugins.engine.house import House
     from stagelight_plugins.engine.memory import Record
     from stagelight_plugins.engine.store import Row
+    from stagelight_plugins.engine.workflow import Workflow
+    from stagelight_plugins.hookspecs import Table
 
-Publish = Callable[[Sequence[Event]], Awaitable[None]]
+Publish = Callable[[Sequence[Event], "Table"], Awaitable[None]]
+"""Takes events, and the log rows that go with them: the code of workflows, and which run is of which version."""
 
 ROWS: Final = 1_000
 """How many rows of the journal go in one batch."""
@@ -34,7 +40,7 @@ SERVICE: Final = "engine"
 _MS: Final = 1_000_000
 
 _TYPES: Final = {
-    E.WORKFLOW_QUEUED: T.RUN_CREATED,
+    E.WORKFLOW_QUEUED: T.RUN_QUEUED,
     E.WORKFLOW_STARTED: T.RUN_STARTED,
     E.WORKFLOW_RUNNING: T.RUN_RESUMED,
     E.WORKFLOW_PAUSED: T.RUN_PAUSED,
@@ -67,19 +73,18 @@ _WAITS: Final = {
     E.CHILD_ERRORED: (T.WAIT_COMPLETED, T.STEP_FAILED),
 }
 """A wait is a step and what it does: it begins twice and ends twice."""
+_RESTARTED: Final = {
+    "error": {"name": "Restarted", "message": "the instance was restarted before this step ended"}
+}
+"""What becomes of a step that a restart cuts off: for those who watch, it ends."""
+_FAILURES: Final = frozenset(
+    {T.RUN_FAILED, T.STEP_FAILED, T.ATTEMPT_FAILED, T.ROLLBACK_FAILED, T.ROLLBACK_STEP_FAILED}
+)
 _ATTEMPTS: Final = frozenset(
     {T.STEP_STARTED, T.STEP_COMPLETED, T.STEP_FAILED, T.STEP_SKIPPED, T.ATTEMPT_STARTED, T.ATTEMPT_FAILED}
 )
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Numbers:
-    """What must be known of a run while its events are told: which restart it is in, and the attempts of its steps."""
-
-    generation: int = 1
-    attempts: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(slots=True, eq=False)
@@ -92,13 +97,12 @@ class Publisher:
     problem: str = ""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
-    _versions: dict[int, str] = field(default_factory=dict[int, str])
-    _numbers: dict[int, _Numbers] = field(default_factory=dict[int, _Numbers])
+    _sources: Sources = field(default_factory=Sources)
 
     async def start(self) -> None:
         """Go on from the place that was confirmed last."""
         facts = await self.house.reader.call(self.house.store.facts)
-        self.cursor = facts.get("published", 0)
+        self.cursor = self.house.published = facts.get("published", 0)
         self.house.ledger.on_commit = self._news.set
         self._news.set()
         self._task = self.house.loop.create_task(self._run())
@@ -141,10 +145,20 @@ class Publisher:
             for event in self._events(row, record)
         ]
         if events:
-            await self.publish(events)
-        self.cursor = entries[-1].seq
+            await self._tell(events, rows.values())
+        self.cursor = self.house.published = entries[-1].seq
         self.house.ledger.edit().facts["published"] = self.cursor
         return True
+
+    async def _tell(self, events: Sequence[Event], rows: Iterable[Row]) -> None:
+        by_key = self.house.by_key
+        begun = {(row.workflow, row.version) for row in rows if row.started and row.workflow in by_key}
+        pairs = [(by_key[workflow], version) for workflow, version in sorted(begun)]
+        try:
+            await self.publish(events, await asyncio.to_thread(self._sources.rows, events, pairs))
+        except BaseException:
+            self._sources.again()
+            raise
 
     def _read(self, after: int) -> tuple[list[Any], dict[int, Row]]:
         store = self.house.store
@@ -161,35 +175,20 @@ class Publisher:
 
     def _events(self, row: Row, record: Record) -> Iterator[Event]:
         name = E(record["t"])
-        numbers = self._numbers.setdefault(row.seq, _Numbers())
-        if name is E.WORKFLOW_RESTARTED:
-            numbers.generation += 1
-        if name in _WAITS:
-            for kind in _WAITS[name]:
-                yield self._event(row, record, kind, numbers)
-        elif name in _TYPES:
-            yield self._event(row, record, _TYPES[name], numbers)
-        if (
-            name in {E.WORKFLOW_COMPLETED, E.WORKFLOW_ERRORED, E.WORKFLOW_TERMINATED}
-            or len(self._numbers) > 50_000
-        ):
-            self._numbers.pop(row.seq if len(self._numbers) <= 50_000 else next(iter(self._numbers)), None)
+        for kind, step, count, attempt, generation in record.get("cut", ()):
+            life = {"g": generation} if generation > 1 else {}
+            ended = {**_RESTARTED, **life, "at": record["at"], "k": kind, "s": step, "c": count, "n": attempt}
+            yield self._event(row, ended, T.STEP_FAILED)
+        if name is E.WORKFLOW_QUEUED and record["at"] == row.created:
+            yield self._event(row, record, T.RUN_CREATED)
+        kinds = _WAITS.get(name) or ((_TYPES[name],) if name in _TYPES else ())
+        for kind in kinds:
+            yield self._event(row, record, kind)
 
-    def _event(self, row: Row, record: Record, kind: T, numbers: _Numbers) -> Event:
+    def _event(self, row: Row, record: Record, kind: T) -> Event:
         workflow = self.house.by_key.get(row.workflow)
-        more: dict[str, Any] = {}
-        if "s" in record:
-            more = self._of_step(record, kind, numbers)
-        elif kind is T.RUN_CREATED:
-            more["attributes"] = {"workflow.version": str(row.version)}
+        more = _of_step(record, kind) if "s" in record else _of_run(row, workflow, kind)
         error = record.get("error")
-        failed = kind in {
-            T.RUN_FAILED,
-            T.STEP_FAILED,
-            T.ATTEMPT_FAILED,
-            T.ROLLBACK_FAILED,
-            T.ROLLBACK_STEP_FAILED,
-        }
         return Event(
             type=kind,
             run_id=row.id,
@@ -197,24 +196,37 @@ class Publisher:
             workflow=workflow.name if workflow else "",
             service=SERVICE,
             error=Failure(type=error.get("name", ""), message=error.get("message", ""))
-            if error and failed
+            if error and kind in _FAILURES
             else None,
             message=record.get("reason", ""),
             **more,
         )
 
-    def _of_step(self, record: Record, kind: T, numbers: _Numbers) -> dict[str, Any]:
-        """Return what an event says of its step; after a restart it is another step."""
-        step_id = f"{record['k']}:{record['s']}-{record['c']}"
-        if numbers.generation > 1:
-            step_id = f"{numbers.generation}/{step_id}"
-        if "n" in record:
-            numbers.attempts[step_id] = record["n"]
-        attempt = numbers.attempts.get(step_id, 1) if kind in _ATTEMPTS else 0
-        return {
-            "step_id": step_id,
-            "step_name": record["s"],
-            "step_kind": record["k"],
-            "attempt": attempt,
-            "child_run_id": record.get("id", "") if record["k"] == "child" else "",
-        }
+
+def _of_step(record: Record, kind: T) -> dict[str, Any]:
+    """Return what an event says of its step; after a restart it is another step."""
+    step_id = f"{record['k']}:{record['s']}-{record['c']}"
+    if "g" in record:
+        step_id = f"{record['g']}/{step_id}"
+    return {
+        "step_id": step_id,
+        "step_name": record["s"],
+        "step_kind": record["k"],
+        "attempt": record.get("n", 1) if kind in _ATTEMPTS else 0,
+        "child_run_id": record.get("id", "") if record["k"] == "child" else "",
+    }
+
+
+def _of_run(row: Row, workflow: Workflow | None, kind: T) -> dict[str, Any]:
+    """Return what the start of a run says beside the time: the version of its code, and who started it."""
+    if kind not in {T.RUN_CREATED, T.RUN_STARTED}:
+        return {}
+    version = workflow.version_of(row.version) if workflow else None
+    more: dict[str, Any] = {}
+    if version is not None:
+        more["attributes"] = {WORKFLOW_VERSION: version.id, FUNCTION: version.class_name}
+    if row.parent and row.origin:
+        trigger = orjson.loads(row.origin)
+        more["parent_run_id"] = trigger["parent_instance"]
+        more["parent_step_id"] = f"child:{trigger['parent_step']}"
+    return more

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stagelight_plugins.engine.calls import RollbackContext, StepRef, is_async, takes_more
-from stagelight_plugins.engine.contract import EventName as E
 from stagelight_plugins.engine.durations import milliseconds
 from stagelight_plugins.engine.errors import NonRetryableError, StepFailed
+from stagelight_plugins.engine.facts import EventName as E
 from stagelight_plugins.engine.failures import TIMED_OUT, described
 from stagelight_plugins.engine.memory import fresh
 

@@ -10,16 +10,17 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from stagelight_plugins.engine.contract import Trigger
 from stagelight_plugins.engine.cron import following
 from stagelight_plugins.engine.durations import DAY
 from stagelight_plugins.engine.errors import EngineError
+from stagelight_plugins.engine.facts import Trigger
 
 if TYPE_CHECKING:
     from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
-    from stagelight_plugins.engine.house import House, Workflow
+    from stagelight_plugins.engine.house import House
     from stagelight_plugins.engine.timers import Timer
+    from stagelight_plugins.engine.workflow import Workflow
 
 LOOK_BACK: Final = 31 * DAY
 """How far back a missed time is looked for, ms."""

@@ -10,12 +10,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from stagelight_plugins.engine.contract import ShardFigures, Status
+from stagelight_plugins.engine.facts import ShardFigures, Status
 from stagelight_plugins.engine.gatekeeper import SlotRequest
 
 if TYPE_CHECKING:
     from stagelight_plugins.engine.engine import Engine
-    from stagelight_plugins.engine.house import House, Workflow
+    from stagelight_plugins.engine.house import House
+    from stagelight_plugins.engine.workflow import Workflow
 
 HEAD: Final = 512
 """How many queued instances are kept in memory, and read from the store at once."""

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from stagelight_plugins.engine.contract import APPROVAL
 from stagelight_plugins.engine.durations import DAY, MAX_SLEEP, Duration, at, milliseconds, moment
 from stagelight_plugins.engine.entrypoint import ReceivedEvent  # noqa: TC001 - handed on
 from stagelight_plugins.engine.errors import BadDuration, Rejected
+from stagelight_plugins.engine.facts import APPROVAL
 from stagelight_plugins.engine.limits import check_event
 from stagelight_plugins.engine.retries import DEFAULT, Retries, StepConfig, step_config
 from stagelight_plugins.engine.waits import Waits

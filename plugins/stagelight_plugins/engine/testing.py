@@ -23,16 +23,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from stagelight_plugins.engine.contract import EventName, InstanceInfo, Status, StepInfo
-from stagelight_plugins.engine.control_plane import LocalControlPlane, open_control_plane
 from stagelight_plugins.engine.durations import Duration, at, milliseconds
-from stagelight_plugins.engine.house import Hooks, Mock
+from stagelight_plugins.engine.facts import EventName, InstanceInfo, Status, StepInfo
+from stagelight_plugins.engine.hooks import Hooks, Mock
+from stagelight_plugins.engine.opening import open_control_plane
 from stagelight_plugins.engine.registry import name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from datetime import datetime
 
+    from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.engine import Engine
     from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
     from stagelight_plugins.engine.limits import Limits
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 START: Final = 1_800_000_000_000
 """Where a virtual clock begins, Unix milliseconds: January 2027."""
-PATIENCE_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 60.0
 """How long is waited, on the real clock, for what should come."""
 
 __all__ = ["EngineForTests", "Run", "VirtualClock", "engine_for_tests"]
@@ -256,7 +257,7 @@ class EngineForTests:
 
     def _poke(self) -> None:
         self.plane.house.timers.poke()
-        self.plane.house.look()
+        self.plane.house.alarms.look()
 
     async def settled(self) -> None:
         """Wait until nothing happens any more but for the clock or an event.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stagelight_plugins.engine.contract import (
+from stagelight_plugins.engine.facts import (
     AttemptInfo,
     Difference,
     Fault,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stagelight_plugins.engine.contract import EventName as E, Trigger
 from stagelight_plugins.engine.errors import EngineError
+from stagelight_plugins.engine.facts import EventName as E, Trigger
 from stagelight_plugins.engine.failures import described
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Waits:
             parent_step=asked.key.short,
         )
         try:
-            ending = await engine.house.adopt(workflow, child_id, params, trigger, engine.row.seq)
+            ending = await engine.house.children.adopt(workflow, child_id, params, trigger, engine.row.seq)
         except EngineError as error:
             ending = ("errored", None, described(error))
         finally:

@@ -71,6 +71,25 @@ def test_a_wait_whose_timeout_is_not_known_is_the_articles_sample() -> None:
     }
 
 
+def test_the_engines_own_steps_are_drawn() -> None:
+    source = """
+from stagelight_plugins.engine import WorkflowEntrypoint
+
+class Refund(WorkflowEntrypoint):
+    async def run(self, event, step):
+        await step.wait_for_approval("approve", timeout="3 days")
+        await step.child("pack", "Packing", {"items": 1})
+"""
+    approve, pack = parse(source.encode(), "flows.py")["workflows"][0]["nodes"]
+
+    assert bare(approve) == {
+        "type": "step_wait_for_event",
+        "name": "approve",
+        "options": {"event_type": "approval", "timeout": "3 days"},
+    }
+    assert (pack["type"], pack["name"]) == ("step_do", "pack")
+
+
 def test_a_function_without_steps_is_trimmed_with_its_calls() -> None:
     before = """async function functionA(s) { console.log(await functionB(s), await functionC()) }
     async function functionB(s) { await s.do("in B", async () => 1) } async function functionC() { return 1 }"""

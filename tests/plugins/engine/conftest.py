@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stagelight_plugins.engine import Status, WorkflowEntrypoint
-from stagelight_plugins.engine.control_plane import LocalControlPlane, open_control_plane
+from stagelight_plugins.engine.opening import open_control_plane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from stagelight_plugins.engine.contract import InstanceInfo
+    from stagelight_plugins.engine.control_plane import LocalControlPlane
+    from stagelight_plugins.engine.facts import InstanceInfo
 
 OVER = frozenset({Status.COMPLETE, Status.ERRORED, Status.TERMINATED, Status.PAUSED})
 
@@ -52,7 +53,7 @@ class Bench:
     ) -> InstanceInfo:
         """Wait until an instance is as wanted."""
         assert self.plane is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 info = await self.plane.get(workflow, instance_id)
                 if info.status in wanted if isinstance(wanted, frozenset) else wanted(info):

@@ -48,7 +48,7 @@ class Nap(WorkflowEntrypoint):
 async def all_ended(plane: LocalControlPlane, workflow: str, count: int) -> None:
     """Wait until so many instances are complete."""
     counts = plane.house.account.workflow(workflow).counts
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while counts.get("complete", 0) < count:  # noqa: ASYNC110 - nothing tells of all at once
             await asyncio.sleep(0.005)
     await plane.house.ledger.drain()

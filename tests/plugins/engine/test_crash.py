@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -15,14 +16,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stagelight_plugins.engine import NonRetryableError, Status, StepFailed, WorkflowEntrypoint, WorkflowEvent
-from stagelight_plugins.engine.control_plane import LocalControlPlane, open_control_plane
+from stagelight_plugins.engine.opening import open_control_plane
 from stagelight_plugins.engine.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.step import Step
     from stagelight_plugins.engine.store import Batch
 
 WORKER = Path(__file__).with_name("worker_to_kill.py")
+INSTANCES = int(os.environ.get("STAGELIGHT_TEST_INSTANCES", "1000"))
+KILLS = int(os.environ.get("STAGELIGHT_TEST_KILLS", "6"))
+"""`STAGELIGHT_TEST_INSTANCES=5000 STAGELIGHT_TEST_KILLS=15 pytest tests/plugins/engine/test_crash.py -k killed` is what was promised."""
 effects: Counter[str] = Counter()
 
 
@@ -154,7 +159,7 @@ async def test_a_crash_at_every_durable_write_changes_nothing_of_the_end(
         ending = await until_crash(path, name, at, after=after)
         if ending is None:
             plane = await open_control_plane(path)
-            found = await asyncio.wait_for(finish(plane, name), 20)
+            found = await asyncio.wait_for(finish(plane, name), 60)
             await plane.close()
             assert found == EXPECTED[name], f"crash at write {at}"
             twice = {effect: count for effect, count in effects.items() if count > 2}
@@ -166,12 +171,12 @@ async def test_a_crash_at_every_durable_write_changes_nothing_of_the_end(
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(100)
+@pytest.mark.timeout(100 + INSTANCES // 20)
 def test_instances_survive_a_process_that_is_killed_again_and_again(tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)
     print("seed", seed)
     chance = random.Random(seed)
-    count, kills = 1_000, 0
+    count, kills = INSTANCES, 0
     command = [
         sys.executable,
         str(WORKER),
@@ -179,11 +184,13 @@ def test_instances_survive_a_process_that_is_killed_again_and_again(tmp_path: Pa
         str(tmp_path / "effects"),
         str(count),
     ]
-    end = time.monotonic() + 80
+    end = time.monotonic() + 80 + INSTANCES // 20
     while time.monotonic() < end:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
-            out, _ = process.communicate(timeout=chance.uniform(0.2, 0.6) if kills < 6 else 60)
+            out, _ = process.communicate(
+                timeout=chance.uniform(0.2, 0.6) if kills < KILLS else 60 + INSTANCES // 50
+            )
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -191,6 +198,7 @@ def test_instances_survive_a_process_that_is_killed_again_and_again(tmp_path: Pa
             continue
         assert process.returncode == 0, out
         break
+    print(f"{count} instances, {kills} kills")
     outputs = asyncio.run(_outputs(tmp_path / "engine.sqlite"))
     done = Counter((tmp_path / "effects").read_text().splitlines())
 

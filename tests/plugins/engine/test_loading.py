@@ -9,7 +9,8 @@ import pytest
 
 from stagelight_collector.app import Collector
 from stagelight_collector.config import Settings
-from stagelight_plugins.engine.loading import WorkflowsUnusable, load, sources_of
+from stagelight_plugins.engine.loading import WorkflowsUnusable, load
+from stagelight_plugins.engine.settings import SettingsUnusable, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,13 +87,33 @@ def test_what_cannot_be_loaded_is_told_in_one_line(
 
 @pytest.mark.parametrize("setting", ["flows.py", [1], {"a": 1}, [""]])
 def test_the_setting_is_a_list_of_names(setting: Any) -> None:
-    with pytest.raises(WorkflowsUnusable, match="not a list of files or modules"):
-        sources_of({"workflows": setting})
+    with pytest.raises(SettingsUnusable, match="not a list of files or modules"):
+        read({"workflows": setting})
 
 
 def test_a_misspelt_setting_is_named() -> None:
-    with pytest.raises(WorkflowsUnusable, match="`workflow` is no setting of the engine; write"):
-        sources_of({"workflow": ["flows.py"]})
+    with pytest.raises(SettingsUnusable, match="`workflow` is no setting of the engine; write"):
+        read({"workflow": ["flows.py"]})
+
+
+def test_limits_are_settings() -> None:
+    limits = read({"limits": {"slots": 7, "creates_per_second": 300}}).bounds()
+
+    assert (limits.slots, limits.creates_per_second, limits.queued) == (7, 300, 2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"slotz": 7}, "`limits.slotz` is no limit; there are slots"),
+        ({"slots": -1}, "limits.slots: Input should be greater than or equal to 0"),
+        ({"slots": "many"}, "limits.slots: Input should be a valid integer"),
+        ({"shards": 0}, "at least 1"),
+    ],
+)
+def test_a_wrong_limit_is_named(table: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsUnusable, match=says):
+        read({"limits": table}).bounds()
 
 
 async def test_a_collector_does_not_start_with_a_class_that_is_no_workflow(tmp_path: Path) -> None:

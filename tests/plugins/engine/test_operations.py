@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stagelight_plugins.engine import From, NewInstance, Status, WorkflowEntrypoint, WorkflowEvent
-from stagelight_plugins.engine.contract import EventName
-from stagelight_plugins.engine.control_plane import open_control_plane
 from stagelight_plugins.engine.errors import (
     BadName,
     BadValue,
@@ -23,7 +21,9 @@ from stagelight_plugins.engine.errors import (
     WorkflowNotFound,
     WrongState,
 )
+from stagelight_plugins.engine.facts import EventName
 from stagelight_plugins.engine.limits import Limits
+from stagelight_plugins.engine.opening import open_control_plane
 
 if TYPE_CHECKING:
     from tests.plugins.engine.conftest import Bench
@@ -91,7 +91,7 @@ async def test_pausing_waits_for_the_step_that_runs(bench: Bench) -> None:
 
     plane = await bench.open(Slow)
     made = await plane.create("Slow")
-    await asyncio.wait_for(started.wait(), 10)
+    await asyncio.wait_for(started.wait(), 60)
     assert (await plane.pause("Slow", made.id)).status is Status.WAITING_FOR_PAUSE
     go.set()
     await bench.until("Slow", made.id, frozenset({Status.PAUSED}))
@@ -167,9 +167,12 @@ async def test_a_wait_and_a_step_to_come_are_skipped(bench: Bench) -> None:
     await plane.skip("Order", name, "process", None)
     await plane.skip("Order", name, "approval", "fail")
     info = await bench.until("Order", name)
+    (skipped,) = [step for step in await plane.steps("Order", name) if step.type == "wait_for_event"]
 
     assert info.status is Status.ERRORED
     assert ran == ["fetch"]
+    assert (skipped.output["type"], skipped.output["payload"]) == (skipped.event_type, "fail")
+    assert skipped.output["timestamp"] >= skipped.started
 
 
 async def test_ids_are_in_use_until_they_are_deleted(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stagelight.conventions import EventType as T, RunStatus, StepStatus
 from stagelight_collector.rooms.state import Run
 from stagelight_plugins.engine import WorkflowEntrypoint, WorkflowEvent
+from stagelight_plugins.engine.limits import Limits
 from stagelight_plugins.engine.publishing import Publisher
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from stagelight.events import Event
     from stagelight_plugins.engine.step import Step
+    from stagelight_plugins.hookspecs import Table
 else:
     Bench = Any
 
@@ -40,11 +42,13 @@ class Receiver:
 
     def __init__(self, *, refuse: int = 0) -> None:
         self.events: list[Event] = []
+        self.logs: list[Table] = []
         self.refuse = refuse
         self.ended = asyncio.Event()
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Sequence[Event], logs: Table) -> None:
         self.events.extend(events)
+        self.logs.append(logs)
         if self.refuse:
             self.refuse -= 1
             raise OSError("the collector goes down")
@@ -66,7 +70,7 @@ async def test_a_run_of_the_engine_is_an_ordinary_run(bench: Bench) -> None:
     publisher = Publisher(plane.house, receiver.publish)
     await publisher.start()
     info = await bench.run(Mixed)
-    await asyncio.wait_for(receiver.ended.wait(), 10)
+    await asyncio.wait_for(receiver.ended.wait(), 60)
     await publisher.stop()
     run = state_of(receiver.events)
     steps = {step.name.value: step for step in run.steps.values()}
@@ -91,15 +95,130 @@ async def test_what_was_confirmed_is_not_told_again_after_a_restart(bench: Bench
     publisher = Publisher(plane.house, first.publish)
     await publisher.start()
     await bench.run(Mixed)
-    await asyncio.wait_for(first.ended.wait(), 10)
+    await asyncio.wait_for(first.ended.wait(), 60)
     await publisher.stop()
     plane = await bench.reopen()
     second = Receiver()
     publisher = Publisher(plane.house, second.publish)
     await publisher.start()
     await bench.run(Mixed)
-    await asyncio.wait_for(second.ended.wait(), 10)
+    await asyncio.wait_for(second.ended.wait(), 60)
     await publisher.stop()
 
     assert {event.run_id for event in first.events}.isdisjoint({event.run_id for event in second.events})
     assert [event.type for event in second.events] == [event.type for event in first.events]
+
+
+async def test_health_tells_how_much_was_not_taken_yet(bench: Bench) -> None:
+    plane = await bench.open(Mixed)
+    receiver = Receiver(refuse=10**6)
+    publisher = Publisher(plane.house, receiver.publish)
+    await publisher.start()
+    await bench.run(Mixed)
+    waiting = plane.health().unpublished
+    rows = len(plane.house.store.outbox(0, 1_000))
+    receiver.refuse = 0
+    async with asyncio.timeout(60):
+        while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
+            await asyncio.sleep(0.01)
+    await publisher.stop()
+
+    assert waiting == rows > 5
+
+
+class Picky(Receiver):
+    """Refuses the first events that come with code."""
+
+    async def publish(self, events: Sequence[Event], logs: Table) -> None:
+        before = names(self.logs)
+        await super().publish(events, logs)
+        if "workflow.source" in names(self.logs) and "workflow.source" not in before:
+            raise OSError("the collector goes down")
+
+
+def names(logs: Sequence[Table]) -> list[str]:
+    return [name for table in logs for name in table.get("EventName", ())]
+
+
+async def test_the_code_of_a_version_is_told_with_its_first_run_and_again_until_it_is_taken(
+    bench: Bench,
+) -> None:
+    plane = await bench.open(Mixed)
+    receiver = Picky()
+    publisher = Publisher(plane.house, receiver.publish)
+    await publisher.start()
+    made = [await bench.run(Mixed) for _ in range(2)]
+    async with asyncio.timeout(60):
+        while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
+            await asyncio.sleep(0.01)
+    await publisher.stop()
+    (version,) = await plane.versions("Mixed")
+    rows = [attributes for logs in receiver.logs for attributes in logs.get("LogAttributes", ())]
+    told = list(zip(names(receiver.logs), rows, strict=True))
+    sources = [attributes for name, attributes in told if name == "workflow.source"]
+
+    assert [one["workflow.version"] for one in sources] == [version.id] * 2
+    assert [one["workflow.source.path"] for one in sources] == ["test_publishing.py"] * 2
+    assert {one["workflow.run.id"] for name, one in told if name == "workflow.run_started"} == {
+        info.id for info in made
+    }
+
+
+class Again(WorkflowEntrypoint):
+    """A retry, then a wait."""
+
+    async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+        async def flaky(ctx: Any) -> int:
+            if ctx.attempt == 1:
+                raise ValueError("again")
+            return int(ctx.attempt)
+
+        await step.do("flaky", flaky, retries={"limit": 2, "delay": 1})
+        return (await step.wait_for_event("go", event_type="go")).payload
+
+
+async def test_steps_after_a_restart_are_steps_of_their_own_whoever_publishes_them(bench: Bench) -> None:
+    plane = await bench.open(Again)
+    receiver = Receiver()
+    made = await plane.create("Again")
+    for life in range(2):
+        await bench.until("Again", made.id, lambda info: info.status == "waiting")
+        if not life:
+            await plane.restart("Again", made.id)
+            # Another process publishes the rest: it has nothing but the journal.
+            plane = await bench.reopen()
+    publisher = Publisher(plane.house, receiver.publish)
+    await publisher.start()
+    await plane.send_event("Again", made.id, "go", 7)
+    await asyncio.wait_for(receiver.ended.wait(), 60)
+    await publisher.stop()
+    run = state_of(receiver.events)
+
+    assert {step.id: (step.status, step.attempt) for step in run.steps.values()} == {
+        "do:flaky-1": (StepStatus.COMPLETED, 2),
+        "wait_for_event:go-1": (StepStatus.FAILED, 1),
+        "2/do:flaky-1": (StepStatus.COMPLETED, 2),
+        "2/wait_for_event:go-1": (StepStatus.COMPLETED, 1),
+    }
+
+
+async def test_an_instance_that_waits_for_a_slot_is_queued_also_after_a_pause(bench: Bench) -> None:
+    plane = await bench.open(Again, limits=Limits(slots=0))
+    receiver = Receiver()
+    publisher = Publisher(plane.house, receiver.publish)
+    await publisher.start()
+    made = await plane.create("Again")
+    await plane.pause("Again", made.id)
+    await plane.resume("Again", made.id)
+    async with asyncio.timeout(60):
+        while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
+            await asyncio.sleep(0.01)
+    await publisher.stop()
+
+    assert [event.type for event in receiver.events] == [
+        T.RUN_CREATED,
+        T.RUN_QUEUED,
+        T.RUN_PAUSED,
+        T.RUN_QUEUED,
+    ]
+    assert state_of(receiver.events).status is RunStatus.QUEUED

@@ -25,15 +25,16 @@ from stagelight_plugins.engine import (
     WorkflowEntrypoint,
     WorkflowEvent,
 )
-from stagelight_plugins.engine.control_plane import LocalControlPlane, open_control_plane
 from stagelight_plugins.engine.errors import EngineError, InstanceExists, WrongState
 from stagelight_plugins.engine.limits import Limits
 from stagelight_plugins.engine.memory import Memory
+from stagelight_plugins.engine.opening import open_control_plane
 from stagelight_plugins.engine.testing import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.step import Step
 
 SEEDS = int(os.environ.get("STAGELIGHT_SEEDS", "600"))
@@ -252,7 +253,7 @@ class World:
         elif draw < 0.8:
             self.clock.move(self.chance.choice([1, 20, 150, 3_000, 90_000_000]))
             plane.house.timers.poke()
-            plane.house.look()
+            plane.house.alarms.look()
 
 
 def without_numbers(output: Any, heard: list[str]) -> Any:

@@ -20,8 +20,8 @@ from stagelight_plugins.engine import (
     WorkflowEntrypoint,
     WorkflowEvent,
 )
-from stagelight_plugins.engine.contract import EventName
 from stagelight_plugins.engine.errors import BadDuration, BadName
+from stagelight_plugins.engine.facts import EventName
 
 if TYPE_CHECKING:
     from tests.plugins.engine.conftest import Bench

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+import time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stagelight_plugins.engine import Status, StepFailed, WaitTimedOut, WorkflowEntrypoint, WorkflowEvent
-from stagelight_plugins.engine.contract import EventName
+from stagelight_plugins.engine.facts import EventName
 from stagelight_plugins.engine.testing import engine_for_tests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stagelight_plugins.engine.step import Step
 
 
@@ -101,6 +105,85 @@ async def test_no_sleep_ends_early_when_the_clock_is_set(jump: int, then: str) -
         (slept,) = [step for step in await run.steps() if step.type == "sleep"]
         assert slept.ended >= sleep.due
         assert (await run.events()).count(EventName.SLEEP_COMPLETED) == 1
+
+
+class Slow(WorkflowEntrypoint):
+    """A step that takes as long as the test wants, then an hour of sleep."""
+
+    gate: asyncio.Event
+    began: asyncio.Event
+
+    async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+        async def work() -> str:
+            self.began.set()
+            await self.gate.wait()
+            return "done"
+
+        done = await step.do("work", work, timeout="10 minutes", retries=0)
+        await step.sleep("nap", "1 hour")
+        return done
+
+
+async def test_a_machine_that_was_suspended_wakes_its_sleeps_once_and_times_out_no_step() -> None:
+    Slow.gate, Slow.began = asyncio.Event(), asyncio.Event()
+    async with engine_for_tests(Slow) as engine:
+        run = await engine.create(Slow)
+        await asyncio.wait_for(Slow.began.wait(), 60)
+        # Wall time goes on while the machine is suspended, the steady clock stands still.
+        engine.clock.time += 3_600_000
+        engine.plane.house.timers.poke()
+        Slow.gate.set()
+        await run.status(Status.WAITING)
+        (sleep,) = [step for step in await run.steps() if step.type == "sleep"]
+        engine.clock.time += 3_599_000
+        engine.plane.house.timers.poke()
+        await engine.advance(0)
+        early = (await run.info()).status
+        engine.clock.time += 1_000
+        await engine.advance(0)
+        info = await run.status(Status.COMPLETE)
+
+        assert early is Status.WAITING
+        assert info.output == "done"
+        assert engine.clock.time == sleep.due
+        assert (await run.events()).count(EventName.SLEEP_COMPLETED) == 1
+        assert EventName.ATTEMPT_ERRORED not in await run.events()
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose local time has daylight saving."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("new_york")
+@pytest.mark.parametrize("day", ["2027-03-13", "2027-11-06"])
+async def test_daylight_saving_moves_no_sleep_and_no_schedule(day: str) -> None:
+    class Nightly(WorkflowEntrypoint):
+        schedules = ("30 6 * * *",)  # 01:30 in New York, an hour that comes twice in November
+
+        async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+            assert event.schedule
+            await step.sleep("a day", "1 day")
+            return event.schedule.scheduled_time.isoformat()
+
+    async with engine_for_tests(Nightly) as engine:
+        engine.clock.set(round(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() * 1_000))
+        await engine.plane.register(Nightly)
+        before = {info.id for info in (await engine.plane.list("Nightly")).instances}
+        await engine.advance("3 days")
+        infos = [info for info in (await engine.plane.list("Nightly")).instances if info.id not in before]
+        found = [await engine.plane.get("Nightly", info.id) for info in infos]
+
+        assert [info.trigger.scheduled % 86_400_000 for info in found] == [6.5 * 3_600_000] * len(found)
+        assert len(found) == len({info.trigger.scheduled for info in found}) >= 3
+        ended = [info for info in found if info.status is Status.COMPLETE]
+        assert [info.ended - info.started >= 86_400_000 for info in ended] == [True] * len(ended)
+        assert len(ended) >= 2
 
 
 async def test_schedules_create_instances_on_time_and_each_time_once() -> None:

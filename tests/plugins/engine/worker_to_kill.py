@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagelight_plugins.engine import Status, WorkflowEntrypoint, WorkflowEvent
-from stagelight_plugins.engine.control_plane import open_control_plane
 from stagelight_plugins.engine.errors import InstanceExists
+from stagelight_plugins.engine.opening import open_control_plane
 
 if TYPE_CHECKING:
     from stagelight_plugins.engine.control_plane import LocalControlPlane

@@ -59,6 +59,12 @@ BLOCKS: Final = frozenset(
 )
 """What makes a `with` block a workflow."""
 
+APPROVAL: Final = "wait_for_approval"
+"""A wait for an event whose type need not be said."""
+
+METHODS: Final = {"with_rollback": "step_do", APPROVAL: APPROVAL, "child": "step_do"}
+"""What the engine's step object has beside the public one's."""
+
 ENTRIES: Final = frozenset({"WorkflowEntrypoint"})
 """Base classes of workflows."""
 

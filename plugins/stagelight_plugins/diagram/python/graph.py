@@ -160,13 +160,21 @@ class PythonGraph(Library):
 
     def get(self, value: Value, name: str) -> Value:
         """Read a member."""
-        if isinstance(value, Steps) and name == "with_rollback":
-            return StepMethod("step_do")
+        if isinstance(value, Steps) and name in dialects.METHODS:
+            return StepMethod(dialects.METHODS[name])
         if isinstance(value, StepFunction):
             return External("<undo>") if name == "undo" else UNKNOWN
         if isinstance(value, Foreign):
             return value.member(name)
         return super().get(value, name)
+
+    def step(
+        self, kind: str, arguments: Sequence[Value], keywords: Mapping[str, Value], line: int
+    ) -> Promise:
+        """Draw a step of the step object."""
+        if kind == dialects.APPROVAL:
+            kind, keywords = "step_wait_for_event", {"event_type": Const("approval"), **keywords}
+        return super().step(kind, arguments, keywords, line)
 
     def _do_with(self, node: t.With) -> bool:
         kept, before = self.groups, len(self.jobs or ())

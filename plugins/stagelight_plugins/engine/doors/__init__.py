@@ -10,7 +10,10 @@ that its clients work with nothing but their base URL changed. There is one acco
 | `bodies.py` | what we are told |
 | `numbers.py` | numbered pages on top of cursors |
 | `rest.py` | the routes |
-| `client.py`, `commands.py` | `stagelight workflows` and `stagelight instances` |
+| `native.py` | the same in Stagelight's own words, below `/api/v1/engine` |
+| `streams.py` | an instance's events as server-sent events |
+| `relay.py` | hands on what is asked for workflows that run in a worker |
+| `client.py`, `commands.py`, `worker_command.py` | `stagelight workflows`, `stagelight instances`, `stagelight worker` |
 
-Beyond the public API: `DELETE …/instances/{id}`, `POST …/instances/{id}/skip`, and the instance id `latest`.
+Beyond the public API: `DELETE …/instances/{id}`, `POST …/instances/{id}/skip`, `GET …/instances/{id}/subscribe`, and the instance id `latest`.
 """

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 import orjson
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from stagelight_plugins.engine.contract import From, NewInstance, Status
 from stagelight_plugins.engine.doors.envelope import INVALID, Refused
 from stagelight_plugins.engine.durations import milliseconds
+from stagelight_plugins.engine.facts import From, NewInstance, Status
 from stagelight_plugins.validation import first_problem
 
 if TYPE_CHECKING:

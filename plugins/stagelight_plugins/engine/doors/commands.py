@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stagelight_plugins.engine.contract import Status
 from stagelight_plugins.engine.doors.client import Client, Failed
+from stagelight_plugins.engine.facts import APPROVAL, Status
 from stagelight_plugins.options import json_option, url_option
 
 if TYPE_CHECKING:
@@ -87,6 +87,21 @@ def trigger(workflow: str, params: str | None, instance_id: str | None, url: str
     if as_json:
         return _print(found)
     return click.echo(f"Started {found['id']}; it is {found['status']}.")
+
+
+@workflows.command("delete", epilog="Example: stagelight workflows delete Onboarding --yes")
+@workflow_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@url_option
+@json_option
+def delete_workflow(workflow: str, yes: bool, url: str, as_json: bool) -> None:
+    """Forget a workflow with all its instances."""
+    if not yes:
+        click.confirm(f"Forget {workflow} and all its instances?", abort=True, err=True)
+    found = Client(url).ask("DELETE", workflow)
+    if as_json:
+        return _print(found)
+    return click.echo(f"Deleted {workflow}.")
 
 
 # --- instances ----------------------------------------------------------------------------------------------------
@@ -194,6 +209,21 @@ def terminate(workflow: str, instance: str, rollback: bool, url: str, as_json: b
     _change(url, workflow, instance, {"status": "terminate", "rollback": rollback}, as_json=as_json)
 
 
+@instances.command("terminate-all", epilog="Example: stagelight instances terminate-all Onboarding --yes")
+@workflow_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@url_option
+@json_option
+def terminate_all(workflow: str, yes: bool, url: str, as_json: bool) -> None:
+    """End all instances of a workflow."""
+    if not yes:
+        click.confirm(f"Terminate all instances of {workflow}?", abort=True, err=True)
+    found = Client(url).ask("POST", workflow, "instances", "terminate")
+    if as_json:
+        return _print(found)
+    return click.echo(f"Terminated {found['terminated']} instances of {workflow}.")
+
+
 @instances.command(
     "send-event",
     epilog="Example: stagelight instances send-event Onboarding latest approval '{\"approved\": true}'",
@@ -213,6 +243,51 @@ def send_event(
     if as_json:
         return _print(found)
     return click.echo(f"Sent {event_type} to {found['instanceId']}.")
+
+
+def _answering(name: str, *, approved: bool, done: str, example: str, summary: str) -> None:
+    """Add a command that answers an instance which waits for approval."""
+
+    @instances.command(name, help=summary, epilog=f"Example: stagelight instances {name} {example}")
+    @workflow_argument
+    @instance_argument
+    @click.option("--reason", default="", help="Why; the workflow is told.")
+    @click.option("--metadata", help="JSON that the workflow is given.")
+    @click.option("--type", "event_type", default=APPROVAL, show_default=True, help="The event it waits for.")
+    @url_option
+    @json_option
+    def answer(
+        workflow: str,
+        instance: str,
+        reason: str,
+        metadata: str | None,
+        event_type: str,
+        url: str,
+        as_json: bool,
+    ) -> None:
+        body = {"approved": approved, "reason": reason, "metadata": _json("--metadata", metadata)}
+        found = Client(url).ask("POST", workflow, "instances", instance, "events", event_type, body=body)
+        if as_json:
+            return _print(found)
+        return click.echo(f"{done} {found['instanceId']}.")
+
+    del answer
+
+
+_answering(
+    "approve",
+    approved=True,
+    done="Approved",
+    example="Onboarding latest --reason 'she is nice'",
+    summary="Say yes to an instance that waits.",
+)
+_answering(
+    "reject",
+    approved=False,
+    done="Rejected",
+    example="Onboarding latest --reason 'too late'",
+    summary="Say no to an instance that waits.",
+)
 
 
 @instances.command(

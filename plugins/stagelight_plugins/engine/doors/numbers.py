@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from stagelight_plugins.engine.contract import InstancePage
+from stagelight_plugins.engine.facts import InstancePage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

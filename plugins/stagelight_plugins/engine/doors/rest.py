@@ -14,12 +14,15 @@ from stagelight_plugins.diagram.artist import Pencil
 from stagelight_plugins.engine.doors import bodies, shapes
 from stagelight_plugins.engine.doors.envelope import INVALID, Refused, done, of_error, refused
 from stagelight_plugins.engine.doors.numbers import PageNumbers
+from stagelight_plugins.engine.doors.relay import Relay
+from stagelight_plugins.engine.doors.streams import Streams
 from stagelight_plugins.engine.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from stagelight_plugins.engine.contract import ControlPlane, InstancePage, StepInfo
+    from stagelight_plugins.engine.contract import ControlPlane
+    from stagelight_plugins.engine.facts import InstancePage, StepInfo
 
 ROOT: Final = "/client/v4/accounts/{account}/workflows"
 WORKFLOW: Final = f"{ROOT}/{{workflow}}"
@@ -35,13 +38,15 @@ class Rest:
     """Answers requests with a control plane, which `find` returns while it is open."""
 
     find: Callable[[], ControlPlane | None]
+    streams: Streams = field(default_factory=Streams)
+    relay: Relay = field(default_factory=Relay)
     numbers: PageNumbers = field(default_factory=PageNumbers)
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a child process reads code, so that there is one of them."""
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
-        answers: list[tuple[str, str, Callable[[web.Request], Awaitable[web.Response]]]] = [
+        answers: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
             ("GET", ROOT, self._workflows),
             ("GET", WORKFLOW, self._workflow),
             ("PUT", WORKFLOW, self._update),
@@ -52,14 +57,18 @@ class Rest:
             ("GET", INSTANCES, self._instances),
             ("POST", INSTANCES, self._create),
             ("POST", f"{INSTANCES}/batch", self._batch),
+            ("POST", f"{INSTANCES}/terminate", self._terminate_all),
             ("GET", INSTANCE, self._instance),
             ("DELETE", INSTANCE, self._delete),
             ("PATCH", f"{INSTANCE}/status", self._change),
             ("POST", f"{INSTANCE}/events/{{type}}", self._event),
             ("GET", f"{INSTANCE}/step", self._step),
+            ("GET", f"{INSTANCE}/subscribe", self._subscribe),
             ("POST", f"{INSTANCE}/skip", self._skip),
         ]
-        return [web.route(method, path, _guarded(answer)) for method, path, answer in answers]
+        return [
+            web.route(method, path, self.relay.wrap(_guarded(answer))) for method, path, answer in answers
+        ]
 
     @property
     def _plane(self) -> ControlPlane:
@@ -72,10 +81,17 @@ class Rest:
 
     async def _workflows(self, request: web.Request) -> web.Response:
         query = bodies.query_of(request, bodies.PAGE)
-        found = [info for info in await self._plane.workflows() if query.search in info.name]
+        far = await self.relay.workflows(
+            f"{ROOT.format(account='local')}?per_page={bodies.MAX_PAGE}", "result"
+        )
+        names = {one["name"] for one in far}
+        near = [shapes.workflow(info) for info in await self._plane.workflows() if info.name not in names]
+        found = sorted(
+            (one for one in [*near, *far] if query.search in one["name"]), key=lambda one: str(one["name"])
+        )
         start = (query.page - 1) * query.per_page
         shown = found[start : start + query.per_page]
-        return done([shapes.workflow(info) for info in shown], info=_info(query, len(shown), len(found)))
+        return done(shown, info=_info(query, len(shown), len(found)))
 
     async def _workflow(self, request: web.Request) -> web.Response:
         info = await self._plane.workflow(_name(request))
@@ -160,6 +176,10 @@ class Rest:
         ]
         return done([shapes.created(one, info.id) for one in batch.done], faults=faults)
 
+    async def _terminate_all(self, request: web.Request) -> web.Response:
+        info = await self._plane.workflow(_name(request))
+        return done({"terminated": await self._plane.terminate_all(info.name)})
+
     async def _instance(self, request: web.Request) -> web.Response:
         query = bodies.query_of(request, bodies.GET)
         info = await self._plane.get(*_names(request))
@@ -207,6 +227,9 @@ class Rest:
             )
         return done(shapes.step_output(found, query.attempt))
 
+    async def _subscribe(self, request: web.Request) -> web.StreamResponse:
+        return await self.streams.answer(request, self._plane, await self._plane.get(*_names(request)))
+
     async def _resolved(self, request: web.Request) -> tuple[str, str]:
         """Return the workflow and the instance of a request, with the id for which `latest` stands."""
         info = await self._plane.get(*_names(request))
@@ -214,7 +237,7 @@ class Rest:
 
 
 def _guarded(
-    answer: Callable[[web.Request], Awaitable[web.Response]],
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
@@ -223,7 +246,7 @@ def _guarded(
             return refused(error.status, error.code, str(error))
         except EngineError as error:
             return of_error(error)
-        except (web.HTTPError, ConnectionError):
+        except (web.HTTPException, ConnectionError):
             raise
         except Exception:  # noqa: BLE001 - told in the API's words
             _log.exception("%s %s failed", request.method, request.path)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from stagelight_plugins.engine.contract import Status
 from stagelight_plugins.engine.cron import following
+from stagelight_plugins.engine.facts import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stagelight_plugins.engine.contract import (
+    from stagelight_plugins.engine.facts import (
         AttemptInfo,
         Fault,
         InstanceInfo,

@@ -49,7 +49,7 @@ class SqliteStore:
         except sqlite3.DatabaseError as error:
             self._lock.close()
             raise StoreDamaged(str(path), str(error)) from error
-        self._reading = threading.Lock()
+        self._reading = threading.RLock()
         self._checkpoints = Checkpoints(path)
 
     def _connect(self) -> sqlite3.Connection:
@@ -204,8 +204,13 @@ class SqliteStore:
         return sorted((_made(row) for row in found), key=lambda row: row.seq)[:limit]
 
     def page(self, part: Slice) -> list[Row]:
-        """Return instances for a list, without params and output."""
-        found = [row for status in part.statuses for row in self._of_status(part, status)]
+        """Return instances for a list, without params and output; all of them as they were at one moment."""
+        with self._reading:
+            self._all("BEGIN")
+            try:
+                found = [row for status in part.statuses for row in self._of_status(part, status)]
+            finally:
+                self._all("COMMIT")
         found.sort(key=lambda row: row.seq, reverse=part.descending)
         return found[: part.limit]
 

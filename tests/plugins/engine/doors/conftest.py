@@ -39,6 +39,11 @@ class Approve(WorkflowEntrypoint):
         return {"rows": rows["rows"], "by": said.payload["by"]}
 
 
+class Ask(WorkflowEntrypoint):
+    async def run(self, event, step):
+        return await step.wait_for_approval("let in", timeout="3 days")
+
+
 class Fail(WorkflowEntrypoint):
     async def run(self, event, step):
         def charge():
@@ -74,7 +79,7 @@ class Driver:
         self, workflow: str, instance: str, wanted: str | Callable[[InstanceGetResponse], bool]
     ) -> InstanceGetResponse:
         """Wait until an instance has a status, or is as wanted."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 found = await self.get(workflow, instance)
                 if found.status == wanted if isinstance(wanted, str) else wanted(found):

@@ -64,7 +64,7 @@ async def test_listings_are_json_for_programs(ask: Ask, driver: Driver) -> None:
         (await ask("instances", "list", "Doze", "-n", "2", "--oldest-first", "--json"))[1]
     )
 
-    assert [one["name"] for one in workflows] == ["Approve", "Doze", "Fail", "Greet"]
+    assert [one["name"] for one in workflows] == ["Approve", "Ask", "Doze", "Fail", "Greet"]
     assert [one["id"] for one in instances] == ["d0", "d1"]
     described = await ask("workflows", "describe", "Greet")
     assert "0 9 * * 1-5 (next " in described[1]
@@ -95,4 +95,45 @@ async def test_what_is_wrong_is_told_in_one_line(ask: Ask) -> None:
     assert code == 2
     assert wrong.startswith("stagelight: PARAMS is not JSON")
     assert len(wrong.splitlines()) == 1
-    assert unknown[2].startswith("stagelight: no workflow is named 'Nope' (there are: Approve, Doze")
+    assert unknown[2].startswith("stagelight: no workflow is named 'Nope' (there are: Approve, Ask, Doze")
+
+
+async def test_an_instance_is_approved_and_rejected_with_a_reason(ask: Ask, driver: Driver) -> None:
+    for name in ("yes", "no"):
+        await driver.create("Ask", instance_id=name)
+        await driver.until("Ask", name, "waiting")
+    metadata = '{"by": "Ada"}'
+    approved = await ask("instances", "approve", "Ask", "yes", "--reason", "fine", "--metadata", metadata)
+    rejected = await ask("instances", "reject", "Ask", "no", "--reason", "too late")
+    ended = await driver.until("Ask", "yes", "complete")
+    failed = await driver.until("Ask", "no", "errored")
+    again = await ask("instances", "approve", "Ask", "yes")
+    bad = await ask("instances", "approve", "Ask", "yes", "--metadata", "{")
+
+    assert approved == (0, "Approved yes.\n", "")
+    assert rejected == (0, "Rejected no.\n", "")
+    assert ended.output == {"by": "Ada"}  # type: ignore[comparison-overlap]  # more than the client's types say
+    assert failed.error is not None
+    assert "too late" in failed.error.message
+    assert again[0] == 2
+    assert "cannot send an event to instance 'yes' while it is complete" in again[2]
+    assert "--metadata is not JSON" in bad[2]
+
+
+async def test_all_instances_of_a_workflow_are_ended_and_the_workflow_is_forgotten(
+    ask: Ask, driver: Driver
+) -> None:
+    for name in ("one", "two"):
+        await driver.create("Doze", instance_id=name)
+        await driver.until("Doze", name, "waiting")
+    ended = await ask("instances", "terminate-all", "Doze", "--yes")
+    again = await ask("instances", "terminate-all", "Doze", "--yes", "--json")
+    status = (await driver.get("Doze", "one")).status
+    deleted = await ask("workflows", "delete", "Doze", "--yes")
+    gone = await ask("workflows", "describe", "Doze")
+
+    assert ended == (0, "Terminated 2 instances of Doze.\n", "")
+    assert json.loads(again[1]) == {"terminated": 0}
+    assert status == "terminated"
+    assert deleted == (0, "Deleted Doze.\n", "")
+    assert "no workflow is named 'Doze'" in gone[2]

@@ -26,7 +26,7 @@ async def test_workflows_are_listed_and_described(driver: Driver) -> None:
     listed = [found async for found in driver.workflows.list(account_id=ACCOUNT, per_page=3)]
     greet = await driver.workflows.get("Greet", account_id=ACCOUNT)
 
-    assert [found.name for found in listed] == ["Approve", "Doze", "Fail", "Greet"]
+    assert [found.name for found in listed] == ["Approve", "Ask", "Doze", "Fail", "Greet"]
     assert greet.class_name == "Greet"
     assert set(greet.instances) >= {"queued", "running", "complete", "waiting", "errored"}
     assert greet.schedules is not None
