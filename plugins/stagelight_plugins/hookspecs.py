@@ -143,11 +143,11 @@ class Collector(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """An entry in the page's navigation."""
+    """An entry in the page's navigation: a link in its top bar."""
 
     title: str
     href: str
-    """Relative to the collector's base path."""
+    """Relative to the collector's base path (`-/assays/`); `#/…` is a view of the page itself."""
 
 
 class Hooks:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from playwright.async_api import expect
 
 import build_ui
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, ConsoleMessage, Page
 
+PATIENCE_MS: Final = 60_000
+"""How long a condition is awaited: a busy machine is slow, and no test measures time."""
 DASHBOARDS: Final = Path(__file__).parents[2] / "dashboards"
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +66,7 @@ async def open_page(
 
     async def open_page(path: str = "", *, width: int = 1280) -> Page:
         context = await browser.new_context(viewport={"width": width, "height": 800})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = await context.new_page()
         page.on("console", heard)
         page.on("pageerror", lambda error: complaints.append(str(error)))

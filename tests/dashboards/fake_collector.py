@@ -62,6 +62,8 @@ class FakeCollector:
         self.diagrams: dict[str, Json] = {}
         """By workflow: the answer to the question for its diagram."""
         self.sources: dict[str, Json] = {}
+        self.pages: list[Json] = []
+        """What `GET /api/v1/pages` lists."""
         self.prefix = "/"
         self.feeds_opened = 0
         self.feeds_open = 0
@@ -88,6 +90,7 @@ class FakeCollector:
         app.router.add_get(f"{self.prefix}api/v1/runs", self._list)
         app.router.add_get(f"{self.prefix}api/v1/workflows/{{name}}/diagram", self._diagram)
         app.router.add_get(f"{self.prefix}api/v1/workflows/{{name}}/source", self._source)
+        app.router.add_get(f"{self.prefix}api/v1/pages", self._pages)
         app.router.add_get(f"{self.prefix}{{path:.*}}", self._static)
         app.on_response_prepare.append(_secure)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2, access_log=None)
@@ -129,13 +132,24 @@ class FakeCollector:
         self.runs[run_id].logs.append(line)
         self._tell(run_id, "log", log=line)
 
+    def fall_silent(self, run_id: str, seconds: float) -> None:
+        """Let the run have been heard of last so long ago, as whoever opens a page now is told."""
+        state = self.runs[run_id].state
+        state.update(started_ms=now_ms() - (seconds + 30) * 1000, last_event_ms=now_ms() - seconds * 1000)
+
+    def let_go(self, run_id: str) -> None:
+        """Take the run out of the lobby's memory and tell everybody."""
+        del self.runs[run_id]
+        self._say("lobby", "gone", {"room": "lobby", "run_id": run_id})
+
     def _tell(self, run_id: str, event: str, *, step: Json | None = None, log: Json | None = None) -> None:
         run = json.loads(json.dumps(self.runs[run_id].state))
         step = json.loads(json.dumps(step))
-        self._messages.append(
-            (run_id, event, {"room": run_id, "run": run, "step": step, "log": log, "event": {}})
-        )
-        self._messages.append(("lobby", "run", {"room": "lobby", "run": run}))
+        self._say(run_id, event, {"room": run_id, "run": run, "step": step, "log": log, "event": {}})
+        self._say("lobby", "run", {"room": "lobby", "run": run})
+
+    def _say(self, room: str, event: str, data: Json) -> None:
+        self._messages.append((room, event, data))
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -200,6 +214,9 @@ class FakeCollector:
 
     async def _source(self, request: web.Request) -> web.Response:
         return web.json_response(self.sources[request.match_info["name"]])
+
+    async def _pages(self, _request: web.Request) -> web.Response:
+        return web.json_response({"pages": self.pages})
 
     async def _static(self, request: web.Request) -> web.Response:
         file = static_files().get(request.match_info["path"] or "index.html")

@@ -281,30 +281,6 @@ async def test_a_storm_of_events_ends_in_the_right_state(
     await expect(row(page, "work")).to_contain_text("Completed")
 
 
-async def test_a_phone_shows_everything_without_scrolling_sideways(
-    open_page: OpenPage, collector: FakeCollector
-) -> None:
-    long = "a_name_that_is_much_longer_than_any_phone_is_wide_" * 3
-    error = failure(long, long, long)
-    collector.put_run(
-        "r", workflow=long, service=long, error=error, attributes={long: long}, parent_run_id=long
-    )
-    collector.put_step("r", "s", name=long, error=error, attributes={long: long})
-    collector.log("r", long, step_id="s")
-    page = await open_page(width=360)
-    await expect(page.get_by_role("option")).to_have_count(1)
-    for link in ("#/", "#/runs/r", "#/runs/r/steps/s", "#/runs/r/logs", "#/runs/r/details"):
-        await page.evaluate("link => { location.hash = link }", link)
-        await expect(page.get_by_role("heading", level=1)).to_have_count(1)
-        assert await page.evaluate("document.documentElement.scrollWidth") == 360, link
-        assert await page.evaluate(OUTSIDE) == [], link
-
-
-OUTSIDE: Final = """() => [...document.querySelectorAll('header button, main button, main h1, main nav a')]
-  .filter(each => each.checkVisibility() && each.getBoundingClientRect().right > innerWidth + 0.5)
-  .filter(each => !each.closest('.chips')).map(each => each.textContent)"""
-
-
 async def test_older_runs_are_fetched_page_by_page_from_history(
     open_page: OpenPage, collector: FakeCollector
 ) -> None:

@@ -15,19 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
-from stagelight.conventions import RunStatus
 from stagelight_collector import config
 from stagelight_collector.app import Collector
+from stagelight_collector.cli.bars import Bars
 from stagelight_collector.cli.browser import show
 from stagelight_collector.cli.failures import explained
 from stagelight_collector.demo.sample import Sample
@@ -35,8 +26,6 @@ from stagelight_collector.errors import PortTaken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from rich.progress import TaskID
 
     Watch = Callable[[Collector, asyncio.Event], Awaitable[int]]
 
@@ -46,7 +35,6 @@ GRACE_SECONDS: Final = 5.0
 """How long the job may take to stop when asked to."""
 
 _OURS: Final = ("STAGELIGHT_", "OTEL_")
-_ENDED: Final = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED}
 
 
 @click.command(epilog="Example: stagelight demo --workflow-live --seed 7")
@@ -159,15 +147,14 @@ async def _follow(collector: Collector, work: asyncio.Future[Any], stop: asyncio
     """Show the progress of runs until the work is done or is to stop."""
     stopping = asyncio.create_task(stop.wait())
     try:
-        with _bars() as progress:
-            tasks: dict[str, TaskID] = {}
+        with Bars() as bars:
             while not (work.done() or stopping.done()):
-                _show(progress, tasks, collector.runs())
+                bars.show(collector.runs())
                 await asyncio.wait(
                     {work, stopping}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
             await collector.settle()
-            _show(progress, tasks, collector.runs())
+            bars.show(collector.runs())
     finally:
         stopping.cancel()
 
@@ -196,26 +183,3 @@ async def _end(job: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         job.kill()
         await job.wait()
-
-
-def _bars() -> Progress:
-    return Progress(
-        SpinnerColumn(finished_text=" "),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("steps  {task.fields[status]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )
-
-
-def _show(progress: Progress, tasks: dict[str, TaskID], runs: list[dict[str, Any]]) -> None:
-    for run in sorted(runs, key=lambda run: run["started_ms"] or 0):
-        steps = run["steps"]
-        done = steps["completed"] + steps["failed"] + steps["skipped"]
-        task = tasks.get(run["id"])
-        if task is None:
-            task = tasks[run["id"]] = progress.add_task(run["workflow"], total=None, status="")
-        total = max(1, steps["total"]) if run["status"] in _ENDED else steps["total"] + 1
-        progress.update(task, completed=done, total=total, status=run["status"])

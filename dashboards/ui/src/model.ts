@@ -37,6 +37,8 @@ export interface Run {
   readonly ended_ms: number | null;
   readonly duration_ms: number | null;
   readonly last_event_ms: number | null;
+  /** When this page heard of it last, by the collector's clock; the page's own, no collector sends it. */
+  readonly heard_ms?: number;
   readonly error: Failure | null;
   readonly parent_run_id: string;
   readonly parent_step_id: string;

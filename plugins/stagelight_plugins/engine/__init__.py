@@ -34,6 +34,7 @@ register_routes = plugin.register_routes
 register_receivers = plugin.register_receivers
 register_commands = plugin.register_commands
 register_actions = plugin.register_actions
+register_pages = plugin.register_pages
 startup = plugin.startup
 shutdown = plugin.shutdown
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.publishing import Publisher
     from stagelight_plugins.engine.reloading import Reloader
     from stagelight_plugins.engine.settings import EngineSettings
-    from stagelight_plugins.hookspecs import Actions, Collector, Receiver
+    from stagelight_plugins.hookspecs import Actions, Collector, Page, Receiver
 
 NAME: Final = "engine"
 
@@ -70,6 +70,14 @@ class EnginePlugin:
         cli.add_command(worker)
         cli.add_command(workflows)
         cli.add_command(instances)
+
+    @hookimpl
+    def register_pages(self, collector: Collector) -> Sequence[Page]:
+        """Return the entry of the page's navigation."""
+        from stagelight_plugins.hookspecs import Page  # noqa: PLC0415 - only a collector needs it
+
+        del collector
+        return [Page(title="Workflows", href="#/workflows")]
 
     @hookimpl
     def register_actions(self, collector: Collector) -> Sequence[Actions]:

@@ -3,6 +3,7 @@ import { clock } from '../state/clock.svelte';
 import type { RunRoom } from '../state/run-room.svelte';
 import type { Row } from '../state/tree';
 import { pan, type Span, zoom } from '../view/scale';
+import { goneOnUntil, heardOf, isSilent } from '../view/silence';
 
 /** An axis of no length cannot be drawn on. */
 const LEAST_SPAN_MS = 1;
@@ -19,10 +20,16 @@ export class TimelineView {
   constructor(readonly room: RunRoom) {}
 
   readonly running = $derived.by(() => this.room.run !== null && !hasEnded(this.room.run.status));
-  /** Until when what has not ended is drawn: now, or the end of the run. */
+  /** When the run was last heard of, where that is a while ago; null as long as all is well. */
+  readonly silentSince = $derived.by(() => {
+    const run = this.room.run;
+    return run && isSilent(run, clock.second) ? heardOf(run) : null;
+  });
+  /** Until when what has not ended is drawn: now, where the page gave up a silent run, or the end of the run. */
   readonly now = $derived.by(() => {
     void this.room.version;
-    return this.running ? clock.fine : (this.room.run?.ended_ms ?? endOf(this.room));
+    const run = this.room.run;
+    return run && this.running ? goneOnUntil(run, clock.fine) : (run?.ended_ms ?? endOf(this.room));
   });
   readonly rows: readonly Row[] = $derived.by(() => {
     void this.room.shape;
@@ -41,7 +48,7 @@ export class TimelineView {
   readonly whole: Span = $derived.by(() => {
     void this.room.version;
     const from = this.origin;
-    const end = this.running ? Math.max(clock.fine, endOf(this.room)) : endOf(this.room);
+    const end = this.running ? Math.max(this.now, endOf(this.room)) : endOf(this.room);
     const length = Math.max(LEAST_SPAN_MS, end - from);
     return { from, to: from + length * (this.running ? AHEAD : 1.005) };
   });

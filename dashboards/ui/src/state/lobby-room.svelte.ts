@@ -1,10 +1,13 @@
 import { type FeedData, LOBBY, type Run, type RunPage } from '../model';
+import { clock } from './clock.svelte';
 import { Frames } from './frames';
 
 /** The list of runs: those the collector keeps live, and older ones fetched from history. */
 export class LobbyRoom {
   runs: readonly Run[] = $state.raw([]);
   loaded = $state(false);
+  /** Whether all runs of history are known to be in the list; null where history has not been asked. */
+  whole: boolean | null = $state(null);
 
   #heard = false;
   readonly #live = new Map<string, Run>();
@@ -15,7 +18,7 @@ export class LobbyRoom {
     if (data.room !== LOBBY) return;
     if (type === 'snapshot') this.#replace(data.runs ?? []);
     else if (type === 'gone' && data.run_id) this.#letGo(data.run_id);
-    else if (data.run) this.#live.set(data.run.id, data.run);
+    else if (data.run) this.#live.set(data.run.id, { ...data.run, heard_ms: clock.now() });
     this.#frames.request();
   }
 
@@ -23,6 +26,11 @@ export class LobbyRoom {
   addOlder(page: RunPage): void {
     for (const run of page.runs) this.#older.set(run.id, run);
     this.#frames.request();
+  }
+
+  /** Look whether the first page of history is its last, and has no run that the list has not; null: it could not be had. */
+  compare(page: RunPage | null): void {
+    this.whole = page?.next_cursor === null && page.runs.every((run) => this.#live.has(run.id) || this.#older.has(run.id));
   }
 
   close(): void {
@@ -33,6 +41,7 @@ export class LobbyRoom {
     this.#live.clear();
     for (const run of runs) this.#live.set(run.id, run);
     this.#heard = true;
+    this.whole = null;
   }
 
   /** Out of the collector's memory; whoever has looked further back than that keeps it in the list. */
@@ -40,6 +49,7 @@ export class LobbyRoom {
     const run = this.#live.get(id);
     this.#live.delete(id);
     if (run && this.#older.size) this.#older.set(id, run);
+    else this.whole = false;
   }
 
   #show(): void {

@@ -4,6 +4,7 @@ import { LobbyView } from '../lobby/view.svelte';
 import { type FeedData, LOBBY } from '../model';
 import { clock } from './clock.svelte';
 import { LobbyRoom } from './lobby-room.svelte';
+import { places } from './places.svelte';
 import { RunRoom } from './run-room.svelte';
 
 /**
@@ -35,6 +36,7 @@ class Page {
   }
 
   #connected(connection: Connection): void {
+    if (this.stale && connection.state === 'live') void places.ask();
     this.connection = connection;
     clock.hold(this.stale);
   }

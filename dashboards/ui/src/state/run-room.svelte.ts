@@ -1,4 +1,5 @@
 import { type FeedData, hasEnded, type LogLine, type Run } from '../model';
+import { clock } from './clock.svelte';
 import { Frames } from './frames';
 import { StepTree } from './tree';
 
@@ -56,7 +57,7 @@ export class RunRoom {
   }
 
   #change(data: FeedData): void {
-    if (data.run) this.#run = data.run;
+    if (data.run) this.#run = { ...data.run, heard_ms: clock.now() };
     if (data.step && this.tree.put(data.step)) this.#shaped = true;
     if (data.log) this.#log(data.log);
   }
