@@ -25,10 +25,10 @@ import aiohttp
 
 from stagelight.conventions import EventType
 from stagelight.events import Event
-from stagelight_collector import garbage
 from stagelight_collector.app import Collector
 from stagelight_collector.config import Settings
-from stagelight_collector.decode.requests import request_of
+from stagelight_plugins import garbage
+from stagelight_plugins.otlp import request_of
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from aiohttp import web
@@ -120,8 +120,12 @@ async def test_a_page_of_another_origin_gets_nothing(browser: Browser, collector
     async with TestServer(elsewhere) as other, page_of(browser, collector.url) as page:
         await page.goto(str(other.make_url("/")))
         statuses: list[int] = []
-        network = await page.context.new_cdp_session(page)  # tells answers that the page is not given
-        network.on("Network.responseReceivedExtraInfo", lambda answer: statuses.append(answer["statusCode"]))
+        network: Any = await page.context.new_cdp_session(page)  # tells answers that the page is not given
+
+        def told(answer: dict[str, Any]) -> None:
+            statuses.append(answer["statusCode"])
+
+        network.on("Network.responseReceivedExtraInfo", told)
         await network.send("Network.enable")
         read = await page.evaluate(
             """async url => {
