@@ -150,6 +150,61 @@ def test_a_package_run_by_name_is_watched_too(sink: Sink, environ: dict[str, str
     assert sorted(sink.names()) == ["main", "ship", "shop"]
 
 
+@pytest.mark.parametrize("arguments", [("-c", "conf.yaml"), ("-m", "fast"), ("-I",)])
+def test_the_program_s_own_arguments_are_the_program_s(
+    arguments: tuple[str, ...], sink: Sink, program: Program
+) -> None:
+    done = program(APP, "exit", *arguments, launcher=under(sink, "--step", "__main__:load_*"), check=False)
+    assert (done.returncode, done.stdout) == (3, SHOWN.format(["exit", *arguments]))
+    assert [line for line in done.stderr.splitlines() if line.startswith("stagelight")] == []
+    assert sorted(sink.names()) == ["app", "load_rows"]
+    assert attributes(next(s for s in sink.spans if s.name == "app"))["workflow.status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["ls"], "ls is no Python program; only Python that it starts is recorded"),
+        (
+            ["python3", "-I", "app.py"],
+            "python3: python -I keeps the agent out, nothing is recorded; run it without -I",
+        ),
+        (["python", "-um", "x"], ""),
+        (["env", "python3", "app.py"], ""),
+        (["sh", "-c", "exec python app.py"], ""),
+        (["uv", "run", "app.py"], ""),
+        (["SCRIPT", "-I"], ""),
+        (["DEAF"], "deaf: python -E keeps the agent out, nothing is recorded; run it without -E"),
+        (["LONG"], ""),
+        (["SHELL"], "shell is no Python program; only Python that it starts is recorded"),
+    ],
+)
+def test_that_nothing_can_be_recorded_is_said_beforehand(
+    command: list[str], said: str, tmp_path: Path
+) -> None:
+    scripts = {
+        "SCRIPT": "#!/venv/bin/python3.12\n",
+        "DEAF": "#!/usr/bin/python3 -E\n",
+        "LONG": "#!/bin/sh\n'''exec' /a/very/long/path/python3 \"$0\" \"$@\"\n",
+        "SHELL": "#!/bin/sh\nls\n",
+    }
+    if text := scripts.get(command[0]):
+        file = tmp_path / command[0].lower()
+        file.write_text(text)
+        command = [str(file), *command[1:]]
+    assert launcher.deafness(command) == said
+
+
+def test_what_cannot_be_recorded_runs_all_the_same(environ: dict[str, str]) -> None:
+    done = launched(environ, sys.executable, "-I", "-c", "print('fine')")
+    assert (done.returncode, done.stdout) == (0, "fine\n")
+    assert done.stderr.count("\n") == 1
+    assert "-I keeps the agent out" in done.stderr
+    assert launched(environ, "true").stderr == (
+        "stagelight run: true is no Python program; only Python that it starts is recorded\n"
+    )
+
+
 def test_an_app_with_workflows_of_its_own_is_not_swallowed(sink: Sink, program: Program) -> None:
     code = "import stagelight\nwith stagelight.workflow('etl'), stagelight.step('load'):\n    pass\n"
     program(code, launcher=under(sink))
