@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from opentelemetry.instrumentation import auto_instrumentation  # type: ignore[attr-defined]  # the package is untyped
+from opentelemetry.instrumentation import auto_instrumentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ def run(request: pytest.FixtureRequest, program: Program, sink: Sink) -> Run:
     launcher = () if request.param == "run" else None
 
     def run(code: str, **variables: str) -> CompletedProcess[str]:
-        return program(code, launcher=launcher, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **variables)
+        return program(code, launcher=launcher, check=True, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **variables)
 
     return run
 
@@ -155,7 +155,8 @@ def test_opentelemetry_instrument_leaves_the_slot_to_the_program(
 ) -> None:
     first = auto_instrumentation.__path__[0]
     variables = INSTRUMENTED | {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_SERVICE_NAME": "x"}
-    done = program(OWN + AFTER, **variables, PYTHONPATH=f"{first}:{environ['PYTHONPATH']}")
+    variables["PYTHONPATH"] = f"{first}:{environ['PYTHONPATH']}"
+    done = program(OWN + AFTER, launcher=None, check=True, **variables)
     assert (done.stdout, done.stderr) == (SEEN, "")
     assert sorted(sink.names()) == sorted(["etl", "load", "early", "decorated", "late"])
 
@@ -198,7 +199,7 @@ def test_metrics_and_logs_go_to_the_program_s_own_providers_from_all_that_was_ha
     exporter: str, program: Program, sink: Sink
 ) -> None:
     variables = {"OTEL_METRICS_EXPORTER": exporter, "OTEL_LOGS_EXPORTER": exporter}
-    done = program(OTHER_SIGNALS, launcher=("--endpoint", sink.url), **variables)
+    done = program(OTHER_SIGNALS, launcher=("--endpoint", sink.url), check=True, **variables)
     assert done.stdout.splitlines() == [
         "[('early', 2), ('late', 3), ('observed', 7), ('other', 4)]",
         "['early', 'late']",
