@@ -9,15 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stagelight.recording import (
-        current_run_id,
-        log as log,
-        progress,
-        set_attributes,
-        step,
-        workflow,
-    )
+    from stagelight.recording import step, workflow
     from stagelight.runtime import configure, flush, shutdown, stats
+    from stagelight.saying import current_run_id, log as log, progress, set_attributes
 
     __version__: str
     set = set_attributes  # noqa: A001 - `stagelight.set(...)` is how it reads
@@ -37,11 +31,11 @@ __all__ = [
 
 _HOMES = {
     "configure": ("runtime", "configure"),
-    "current_run_id": ("recording", "current_run_id"),
+    "current_run_id": ("saying", "current_run_id"),
     "flush": ("runtime", "flush"),
-    "log": ("recording", "log"),
-    "progress": ("recording", "progress"),
-    "set": ("recording", "set_attributes"),
+    "log": ("saying", "log"),
+    "progress": ("saying", "progress"),
+    "set": ("saying", "set_attributes"),
     "shutdown": ("runtime", "shutdown"),
     "stats": ("runtime", "stats"),
     "step": ("recording", "step"),

@@ -15,6 +15,10 @@ from opentelemetry.sdk import _configuration
 
 from stagelight import runtime, settings
 from stagelight.guard import guard, say_once
+from stagelight.standin import slots
+from stagelight.standin.loggers import StandInLoggers
+from stagelight.standin.meters import StandInMeters
+from stagelight.standin.tracers import StandInTracers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -52,7 +56,7 @@ class StagelightConfigurator(_configuration._OTelSDKConfigurator):  # noqa: SLF0
 
     def _by_variables(self, kwargs: dict[str, Any]) -> None:
         try:
-            with _standing_in():
+            with _varied(), slots.adopting(StandInTracers, StandInLoggers, StandInMeters):
                 attributes = dict(runtime.resource().attributes)
                 super()._configure(resource_attributes=attributes, **kwargs)  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]  # upstream is untyped here
         except (
@@ -73,7 +77,7 @@ def _run_shadowed() -> None:
 
 
 @contextlib.contextmanager
-def _standing_in() -> Generator[None]:
+def _varied() -> Generator[None]:
     """Change the environment for the configurator.
 
     It would add a second exporter for the spans that our processor sends; and metrics go where spans and records go.

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from stagelight import settings
+from stagelight import interpreter, settings
 
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
     if is_foreign(found[0]) and _lacks_agent(found[0]):
         _say(f"{found[0]} has no stagelight; use {sys.executable}")
     else:
+        if reason := deafness(found):
+            _say(reason)
         environ = environment(options, command, environ)
     try:
         os.execvpe(found[0], found, environ)  # noqa: S606 - that is the job
@@ -118,6 +120,35 @@ def is_foreign(executable: str) -> bool:
     return path.name.startswith("python") and (
         path.parent.resolve() != own.parent.resolve() or path.resolve() != own.resolve()
     )
+
+
+def deafness(command: list[str]) -> str:
+    """Say why nothing will be recorded, as far as that can be told beforehand; empty if nothing speaks against it."""
+    name, arguments = Path(command[0]).name, command[1:]
+    if not name.startswith("python"):
+        line = _first_line(command[0])
+        if line is None or "python" not in line:
+            is_starter = any("python" in argument or argument.endswith(".py") for argument in arguments)
+            return (
+                "" if is_starter else f"{name} is no Python program; only Python that it starts is recorded"
+            )
+        arguments = line.split()[1:]
+    deaf = interpreter.target(arguments).deaf
+    return deaf and f"{name}: python {deaf} keeps the agent out, nothing is recorded; run it without {deaf}"
+
+
+def _first_line(path: str) -> str | None:
+    """Return a script's first line, or what a long one goes on with; None where the file is no script or unreadable."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(512).decode(errors="replace")
+    except OSError:
+        return None
+    if not start.startswith("#!"):
+        return None
+    first, _, rest = start.partition("\n")
+    # Where the path of Python is too long for the kernel, pip has the shell execute it, in the second line.
+    return rest.partition("\n")[0] if rest.startswith("'''exec'") else first
 
 
 def _lacks_agent(python: str) -> bool:
@@ -184,17 +215,7 @@ def program_name(command: list[str]) -> str:
     first = Path(command[0]).name
     if not first.startswith("python"):
         return Path(first).stem
-    rest = iter(command[1:])
-    for argument in rest:
-        if argument == "-m":
-            return next(rest, first).rpartition(".")[2]
-        if argument in {"-X", "-W"}:
-            next(rest, None)
-        elif not argument.startswith("-"):
-            return Path(argument).stem
-        elif argument.startswith("-c"):
-            break
-    return "python"
+    return interpreter.target(command[1:]).title
 
 
 def _python_path(existing: str) -> str:

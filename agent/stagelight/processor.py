@@ -54,6 +54,8 @@ class Processor(SpanProcessor):
         self._worker: Worker
         self.sends_logs = True
         self.sends_spans = True
+        self.failure = 0
+        """The `id()` of the error that has last left a run; not the error itself, which would keep its frames alive."""
         self._shows_sources = shows_sources
         self._begin()
         if hasattr(os, "register_at_fork"):

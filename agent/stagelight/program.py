@@ -2,7 +2,7 @@
 
 The whole process is one run, named after the script, unless it runs workflows of its own. It is shown as soon as a
 step happens outside any workflow, or after a second in which the program has not touched `stagelight.workflow`; at the
-latest at its end, if no workflow ran in it.
+latest at its end, if no workflow ran in it, or if an error ends it that no workflow has shown.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from stagelight import runtime, script, settings
 from stagelight.conventions import RUN_ID, WORKFLOW_NAME
 from stagelight.guard import guard, guarded, say_once
 from stagelight.instrumentation import functions, logs
-from stagelight.scope import Run
+from stagelight.scope import Run, is_failure
 from stagelight.sources import SCRIPT
 
 if TYPE_CHECKING:
     from stagelight.runtime import Runtime
 
 _PATIENCE: Final = 1.0
+_LONGEST_CHAIN: Final = 100
+"""Of errors that led to one another."""
 
 
 def watch() -> None:
@@ -45,7 +47,7 @@ def watch() -> None:
         atexit.register(_say_unused, patched, os.getpid())
     if is_first and not workflows:
         run = ProgramRun(using)
-        run.begin(at_once=bool(steps))
+        run.begin(has_steps=bool(steps))
     logs.instrument(os.environ.get(settings.LOG_LEVEL) or "INFO", _nowhere if run is None else run.shown)
     script.install(
         lambda module, name: _kind(patched, module, name), run.failed if run is not None else _ignore
@@ -83,10 +85,15 @@ class ProgramRun:
         self._lock = threading.RLock()
         self._is_shown = False
         self._error: BaseException | None = None
+        self._is_news = False
+        """Whether no workflow has shown that error."""
         self._run: Run | None = None
 
-    def begin(self, *, at_once: bool) -> None:
-        """Open the run; show it now, or once it is clear that the program has no workflows of its own."""
+    def begin(self, *, has_steps: bool) -> None:
+        """Open the run; it is shown once it is clear that the program has no workflows of its own.
+
+        With steps by patterns the script's code is what can be drawn of it.
+        """
         name = settings.script_name()
         span = self._using.tracer.start_span(name, Context())
         run_id = f"{span.get_span_context().trace_id:032x}"
@@ -96,7 +103,7 @@ class ProgramRun:
             span=span,
             run_id=run_id,
             workflow=name,
-            module=SCRIPT if at_once else "",
+            module=SCRIPT if has_steps else "",
             start_attributes=attributes,
             processor=self._using.processor,
         )
@@ -104,12 +111,9 @@ class ProgramRun:
         self._using.shown = self.shown
         sys.excepthook = _excepthook(sys.excepthook, self.failed)
         atexit.register(self.end)
-        if at_once:
-            self.adopt()
-        else:
-            timer = threading.Timer(_PATIENCE, self._show_unless_workflows)
-            timer.name, timer.daemon = "stagelight-patience", True
-            timer.start()
+        timer = threading.Timer(_PATIENCE, self._show_unless_workflows)
+        timer.name, timer.daemon = "stagelight-patience", True
+        timer.start()
 
     def adopt(self) -> Run | None:
         """Return the run as the parent of what happens outside any workflow; that shows it."""
@@ -132,13 +136,27 @@ class ProgramRun:
 
     def failed(self, error: BaseException) -> None:
         """Remember the error that left the script; `SystemExit` with 0 or nothing is none."""
-        if not (isinstance(error, SystemExit) and error.code in {None, 0}):
+        if is_failure(error):
             self._error = error
+            self._is_news = not (isinstance(error, KeyboardInterrupt) or self._was_seen(error))
+
+    def _was_seen(self, error: BaseException) -> bool:
+        """Say whether a workflow has failed of this very error, or of one that led to it; an exit code may say no more."""
+        seen = self._using.processor.failure
+        if isinstance(error, SystemExit) and seen:
+            return True
+        cause: BaseException | None = error
+        for _ in range(_LONGEST_CHAIN):
+            if cause is None or id(cause) == seen:
+                break
+            cause = cause.__cause__ or cause.__context__
+        return cause is not None and id(cause) == seen
 
     def end(self) -> None:
         """End the run with the program; in a forked child nothing happens, the run is the parent's."""
         with guard("program"):
-            if os.getpid() == self._home and (self._is_shown or not self._using.has_workflows):
+            is_wanted = self._is_shown or self._is_news or not self._using.has_workflows
+            if os.getpid() == self._home and is_wanted:
                 run = self.adopt()
                 self._run = None
                 if run is not None:

@@ -23,11 +23,12 @@ from stagelight.conventions import (
     StepKind,
 )
 from stagelight.guard import report, say_once
-from stagelight.scope import KEY, Run, Scope, Step, current
-from stagelight.wrapping import wrap
+from stagelight.scope import KEY, Run, Scope, Step
+from stagelight.wrapping import innermost, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from functools import cached_property
     from types import TracebackType
 
     from stagelight.attempts import FailedCall
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+D = TypeVar("D", bound="classmethod[Any, ..., Any] | property | cached_property[Any]")
 
 FUNCTION: Final = "code.function.name"
 _ROOM: Final = 32
@@ -45,7 +47,7 @@ _NOTHING: Final[Mapping[str, object]] = {}
 class WorkflowOpener:
     """Opens runs of one workflow: a decorator and a context manager, for sync and async code alike."""
 
-    __slots__ = ("_function", "_module", "_name", "_open", "_run_id")
+    __slots__ = ("_function", "_module", "_name", "_open", "_run_id", "is_muted")
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class WorkflowOpener:
         self._function = function
         self._module = module
         self._open: Run | None = None
+        self.is_muted = False
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Make every call of the function a run."""
@@ -67,7 +70,7 @@ class WorkflowOpener:
             self._name or _short(function),
             run_id=self._run_id,
             function=_qualified(function),
-            module=getattr(function, "__module__", "") or "",
+            module=getattr(innermost(function), "__module__", "") or "",
         )
         return wrap(function, opener)
 
@@ -102,7 +105,7 @@ class WorkflowOpener:
         name = self._name or "workflow"
         try:
             using = runtime.active or runtime.use()
-            if using is not None:
+            if using is not None and not self.is_muted:
                 return self._begin(using, name, arguments, keywords)
         except Exception as fault:  # the host goes on unrecorded
             report("workflow", fault)
@@ -153,7 +156,7 @@ class WorkflowOpener:
 class StepOpener:
     """Opens attempts of one step: a decorator and a context manager, for sync and async code alike."""
 
-    __slots__ = ("_attempt", "_kind", "_name", "_open", "_static")
+    __slots__ = ("_attempt", "_kind", "_name", "_open", "_static", "is_muted")
 
     def __init__(
         self,
@@ -168,6 +171,7 @@ class StepOpener:
         self._attempt = attempt
         self._static: dict[str, Any] | None = {FUNCTION: function} if function else None
         self._open: Step | None = None
+        self.is_muted = False
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Make every call of the function a step."""
@@ -206,7 +210,7 @@ class StepOpener:
         name = self._name or "step"
         try:
             using = runtime.active or runtime.use()
-            if using is not None:
+            if using is not None and not self.is_muted:
                 return self._begin(using, name, arguments, keywords)
         except Exception as fault:  # the host goes on unrecorded
             report("step", fault)
@@ -305,17 +309,26 @@ def _calling_module() -> str:
     return str(frame.f_globals.get("__name__", ""))
 
 
+def _is_decorated(name: object) -> bool:
+    """Say whether this is what stands below a decorator: a function, or a `classmethod` or `property`, which is not callable."""
+    return callable(name) or hasattr(type(name), "__get__")
+
+
 def _short(function: Callable[..., object]) -> str:
-    return getattr(function, "__name__", type(function).__name__)
+    inner = innermost(function)
+    return getattr(inner, "__name__", type(inner).__name__)
 
 
 def _qualified(function: Callable[..., object]) -> str:
-    module = getattr(function, "__module__", "") or ""
-    return f"{module}.{getattr(function, '__qualname__', _short(function))}".lstrip(".")
+    inner = innermost(function)
+    module = getattr(inner, "__module__", "") or ""
+    return f"{module}.{getattr(inner, '__qualname__', _short(inner))}".lstrip(".")
 
 
 @overload
 def workflow(name: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def workflow(name: D, /) -> D: ...
 @overload
 def workflow(
     name: str | None = None, *, run_id: str | Callable[..., str] | None = None
@@ -331,13 +344,15 @@ def workflow(name: Any = None, *, run_id: Any = None) -> Any:
         run_id: The id of the run, or a function of the call's arguments that returns it. By default the trace id if
             the run begins a trace, else a random id.
     """
-    if callable(name):
+    if _is_decorated(name):
         return WorkflowOpener(run_id=run_id)(name)
     return WorkflowOpener(name, run_id=run_id)
 
 
 @overload
 def step(name: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def step(name: D, /) -> D: ...
 @overload
 def step(name: str | None = None, *, kind: str = "do", attempt: int | None = None) -> StepOpener: ...
 def step(name: Any = None, *, kind: str = "do", attempt: int | None = None) -> Any:
@@ -352,52 +367,6 @@ def step(name: Any = None, *, kind: str = "do", attempt: int | None = None) -> A
         attempt: For a block that is tried again: which try this is, from 1; above 1 it joins the last failed step of
             that name. A function that is called again with the same arguments after it raised needs none.
     """
-    if callable(name):
+    if _is_decorated(name):
         return StepOpener(kind=kind, attempt=attempt)(name)
     return StepOpener(name, kind=kind, attempt=attempt)
-
-
-def _around() -> Scope | None:
-    """Return the scope around this code; under `stagelight run`, at least the program's own run, which that opens."""
-    scope = current()
-    if scope is None and runtime.active is not None and runtime.active.fallback is not None:
-        return runtime.active.fallback()
-    return scope
-
-
-def _seen() -> Scope | None:
-    """Return the scope around this code; under `stagelight run`, the program's own run if it is open already."""
-    scope = current()
-    if scope is None and runtime.active is not None and runtime.active.shown is not None:
-        return runtime.active.shown()
-    return scope
-
-
-def current_run_id() -> str | None:
-    """Return the id of the run around this code; None outside any. Opens nothing."""
-    scope = _seen()
-    return scope.run_id or None if scope is not None else None
-
-
-def progress(current: float, total: float | None = None, message: str = "") -> None:
-    """Say how far the current step or run has come: `current` out of `total`. Outside a run nothing happens."""
-    scope = _around()
-    if scope is not None:
-        scope.progress(current, total, message)
-
-
-def log(message: str, /, severity: str | int = "INFO", **attributes: object) -> None:
-    """Write a line under the current step or run; severity is a level of `logging`, by name or number.
-
-    Outside a run nothing happens.
-    """
-    scope = _around()
-    if scope is not None:
-        scope.log(message, severity, **attributes)
-
-
-def set_attributes(values: Mapping[str, object] | None = None, /, **attributes: object) -> None:
-    """Put attributes on the current step or run. Outside a run nothing happens. Opens nothing."""
-    scope = _seen()
-    if scope is not None:
-        scope.set(values, **attributes)

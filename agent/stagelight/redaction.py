@@ -69,7 +69,9 @@ _ASSIGNED: Final = re.compile(
 _RULES: Final = (
     (
         re.compile(
-            r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----.{0,8192}?(?:-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z)",
+            r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----.{0,8192}?"
+            # One that never ends reaches to the next, so that nothing is read twice.
+            r"(?:-----END [A-Z ]{0,32}PRIVATE KEY-----|(?=-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----)|\Z)",
             re.DOTALL,
         ),
         REDACTED,

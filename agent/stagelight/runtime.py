@@ -25,6 +25,8 @@ from stagelight.guard import LOGGER, faults, guarded, listen, report
 from stagelight.instrumentation import threads
 from stagelight.processor import Processor
 from stagelight.records import QuickResource
+from stagelight.standin import slots
+from stagelight.standin.tracers import Guest, StandInTracers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -46,6 +48,12 @@ class Runtime:
         """Returns that parent if it is open already; asking opens nothing."""
         self.has_workflows = False
         """Whether a workflow was run here."""
+
+    def move(self, provider: trace.TracerProvider) -> None:
+        """Go over to the provider that the program has set, if anything can be added to it; else stay."""
+        if isinstance(provider, TracerProvider):
+            provider.add_span_processor(Guest(self.processor))
+            self.tracer = _tracer(provider)
 
 
 active: Runtime | None = None
@@ -163,7 +171,14 @@ def _runtime(
     processor.sends_spans = first[0].spans is not None
     provider.add_span_processor(processor)
     atexit.register(processor.shutdown)
-    return Runtime(provider.get_tracer(SCOPE_NAME, _version(), schema_url=SCHEMA_URL), processor)
+    made = Runtime(_tracer(provider), processor)
+    if isinstance(provider, StandInTracers):
+        provider.moving = made.move
+    return made
+
+
+def _tracer(provider: TracerProvider) -> trace.Tracer:
+    return provider.get_tracer(SCOPE_NAME, _version(), schema_url=SCHEMA_URL)
 
 
 def builder(endpoint: str | None, headers: Mapping[str, str] | None) -> Callable[[], Channels]:
@@ -190,15 +205,13 @@ def _mixed(endpoint: str, headers: Mapping[str, str] | None, *, spans_by_otel: b
 
 
 def _provider(service_name: str | None) -> trace.TracerProvider:
-    """Return the global provider, or set one that honours `OTEL_*` where there is only the API's stand-in."""
+    """Return the global provider, or one that honours `OTEL_*` and stands in until the program sets its own."""
     found = trace.get_tracer_provider()
     if isinstance(found, trace.ProxyTracerProvider) and (path := os.environ.get(CONFIG_FILE, "").strip()):
         found = _by_file(path)
     if not isinstance(found, trace.ProxyTracerProvider):
         return found
-    provider = TracerProvider(resource=resource(service_name))
-    trace.set_tracer_provider(provider)
-    return provider
+    return StandInTracers.hold(TracerProvider(resource=resource(service_name)))
 
 
 def _by_file(path: str) -> trace.TracerProvider:
@@ -208,7 +221,11 @@ def _by_file(path: str) -> trace.TracerProvider:
         file: Any = importlib.import_module("opentelemetry.configuration")
     except ImportError as error:
         raise MissingPackageError(CONFIG_FILE, "opentelemetry-configuration") from error
-    file.configure_sdk(file.load_config_file(path))
+    from stagelight.standin.loggers import StandInLoggers  # decorators alone need none of the metrics SDK
+    from stagelight.standin.meters import StandInMeters
+
+    with slots.adopting(StandInTracers, StandInLoggers, StandInMeters):
+        file.configure_sdk(file.load_config_file(path))
     found = trace.get_tracer_provider()
     if isinstance(found, trace.ProxyTracerProvider):
         raise NoTracesError(path)

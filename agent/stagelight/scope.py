@@ -157,6 +157,8 @@ class Scope:
         keywords: Mapping[str, object] = _NO_KEYWORDS,
     ) -> None:
         """End the span, with the error that came out of the block if one did. Never raises."""
+        if error is not None and not is_failure(error):
+            error = None
         try:
             if error is not None:
                 self._fail(error)
@@ -184,7 +186,8 @@ class Scope:
             {EXCEPTION_TYPE: kind, EXCEPTION_MESSAGE: message, EXCEPTION_STACKTRACE: _stacktrace(error)},
         )
         self.span.set_attribute(ERROR_TYPE, kind)
-        self.span.set_status(StatusCode.ERROR, f"{kind}: {message}" if message else kind)
+        # Without a message there is no description: what shows both would say the type twice.
+        self.span.set_status(StatusCode.ERROR, f"{kind}: {message}" if message else None)
 
 
 class Run(Scope):
@@ -206,6 +209,8 @@ class Run(Scope):
         self, error: BaseException | None, arguments: tuple[object, ...], keywords: Mapping[str, object]
     ) -> None:
         del arguments, keywords
+        if error is not None and self._processor is not None:
+            self._processor.failure = id(error)
         if self.span.is_recording():
             self.span.set_attribute(
                 STATUS, (RunStatus.COMPLETED if error is None else RunStatus.FAILED).value
@@ -242,6 +247,13 @@ class Step(Scope):
                 self.key, self.name, self.id, self.attempt, context, arguments, keywords, current_lane()
             )
         )
+
+
+def is_failure(error: BaseException) -> bool:
+    """Say whether what leaves a block is a failure. A generator that is left early, and an exit with code 0, are none."""
+    if isinstance(error, SystemExit):
+        return not (error.code is None or (isinstance(error.code, int) and error.code == 0))
+    return not isinstance(error, GeneratorExit)
 
 
 def current() -> Scope | None:

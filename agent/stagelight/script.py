@@ -16,6 +16,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from stagelight import interpreter
 from stagelight.guard import guard, guarded, report
 
 if TYPE_CHECKING:
@@ -38,25 +39,24 @@ def install(matches: Callable[[str, str], str | None], tell: Callable[[BaseExcep
     """
     global _matches, _tell
     _matches, _tell = matches, tell
-    arguments = sys.orig_argv[1:]
-    if "-m" in arguments:
-        _ModuleFinder.name = arguments[arguments.index("-m") + 1] if arguments[-1] != "-m" else ""
+    found = interpreter.target(sys.orig_argv[1:])
+    if found.kind == "module":
+        _ModuleFinder.name = found.name
         sys.meta_path.insert(0, _ModuleFinder())
-    elif "-c" not in arguments:
-        scripts = {os.path.realpath(argument) for argument in arguments if not argument.startswith("-")}
-        sys.path_hooks.insert(0, _ScriptHook(scripts))
+    elif found.kind == "script":
+        sys.path_hooks.insert(0, _ScriptHook(os.path.realpath(found.name)))
 
 
 class _ScriptHook:
     """A path hook that answers for the script, once."""
 
-    def __init__(self, scripts: set[str]) -> None:
-        self._scripts = scripts
+    def __init__(self, script: str) -> None:
+        self._script = script
 
     def __call__(self, path: str) -> _ScriptFinder:
         with guard("script hook"):
-            if os.path.realpath(path) in self._scripts and Path(path).is_file():
-                self._scripts.clear()
+            if self._script and os.path.realpath(path) == self._script and Path(path).is_file():
+                self._script = ""
                 source = Path(path).read_bytes()
                 if (
                     not source.startswith(_ZIP)

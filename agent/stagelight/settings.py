@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
+from stagelight import interpreter
 from stagelight.guard import say_once
 
 if TYPE_CHECKING:
@@ -315,10 +316,10 @@ def _is_port(value: object) -> bool:
     return text.isdecimal() and 0 < int(text) < 65536
 
 
-def script_name(arguments: list[str] | None = None) -> str:
-    """Return what the program is called: the script's name without its suffix, or the module's."""
-    original = list(sys.orig_argv if arguments is None else arguments)
-    if "-m" in original[:-1]:
-        return original[original.index("-m") + 1].rpartition(".")[2]
-    first = sys.argv[0] if arguments is None and sys.argv else (arguments or [""])[0]
-    return Path(first).stem or "python"
+def script_name() -> str:
+    """Return what the program is called: the script's name without its suffix, or the module's; else `python`."""
+    found = interpreter.target(sys.orig_argv[1:])
+    first = sys.argv[0] if sys.argv else ""
+    if found.kind == "module" or first in {"", "-", "-c", "-m"}:
+        return found.title
+    return Path(first).stem or found.title

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from opentelemetry import context as otel_context
 
 from stagelight.guard import guard, say_once
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 
     from stagelight.scope import Scope
 
@@ -19,8 +19,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_DESCRIPTORS: Final = (staticmethod, classmethod, property, functools.cached_property)
+
+
+OPENER: Final = "__stagelight_opener__"
+"""Where a wrapped function keeps what opens its scopes."""
+BY_PATTERN: Final = "__stagelight_by_pattern__"
+"""Set where a pattern has wrapped it."""
+
+
 class Opener(Protocol):
     """What opens a scope for a call."""
+
+    is_muted: bool
+    """Whether it opens nothing, because something else speaks for the function."""
 
     def open(self, arguments: tuple[object, ...], keywords: Mapping[str, object]) -> Scope:
         """Open a scope and make it current. Never raises."""
@@ -38,9 +50,14 @@ def wrap(function: Callable[P, R], opener: Opener) -> Callable[P, R]:
         text = "%s is a class, and its calls are not recorded: decorate its methods"
         say_once(f"class {name}", text, name)
         return function
-    if isinstance(inner, (staticmethod, classmethod)):
-        descriptor = cast("Any", inner)
-        return cast("Callable[P, R]", type(descriptor)(wrap(descriptor.__func__, opener)))
+    if isinstance(inner, _DESCRIPTORS):
+        return cast("Callable[P, R]", _described(inner, opener))
+    if not callable(inner):
+        say_once(f"no function {type(inner)}", "%s is no function, and is not recorded", type(inner).__name__)
+        return function
+    for layer in layers(inner):
+        if BY_PATTERN in layer:  # as innermost, in a script: the decorator, which comes later, says it better
+            layer[OPENER].is_muted = True
     if inspect.iscoroutinefunction(inner):
         wrapper = _coroutine(inner, opener)
     elif inspect.isasyncgenfunction(inner):
@@ -50,8 +67,34 @@ def wrap(function: Callable[P, R], opener: Opener) -> Callable[P, R]:
     else:
         wrapper = _plain(inner, opener)
     functools.update_wrapper(wrapper, inner)
-    wrapper.__dict__["__stagelight_opener__"] = opener
+    wrapper.__dict__[OPENER] = opener
+    wrapper.__dict__.pop(BY_PATTERN, None)
     return cast("Callable[P, R]", wrapper)
+
+
+def _described(descriptor: Any, opener: Opener) -> Any:
+    """Return a descriptor of the same kind around the wrapped function."""
+    inner = innermost(descriptor)
+    if inner is None:  # a property that can only be set
+        return descriptor
+    wrapped = wrap(inner, opener)
+    return descriptor.getter(wrapped) if isinstance(descriptor, property) else type(descriptor)(wrapped)
+
+
+def layers(function: Any) -> Iterator[dict[str, Any]]:
+    """Return the attributes of a function and of all that it wraps, from the outside in."""
+    while function is not None:
+        yield getattr(function, "__dict__", {})
+        function = getattr(function, "__wrapped__", None)
+
+
+def innermost(function: Any) -> Any:
+    """Return the function that a `staticmethod`, `classmethod` or property is around; anything else as it is."""
+    if isinstance(function, (staticmethod, classmethod)):
+        return cast("Any", function).__func__
+    if isinstance(function, property):
+        return function.fget
+    return function.func if isinstance(function, functools.cached_property) else function
 
 
 def _plain(function: Callable[..., Any], opener: Opener) -> Callable[..., Any]:

@@ -36,6 +36,37 @@ stagelight = stagelight.distro:StagelightConfigurator
 """
 LAUNCH = "import sys; from stagelight.launcher import main; sys.exit(main(sys.argv[1:]))"
 
+SCRIPT = '''\
+"""The pipeline."""
+from __future__ import annotations
+
+import logging
+import sys
+
+def load_rows(count):
+    logging.getLogger("app").warning("loading %s", count)
+    return count
+
+def save(rows):
+    if "fail" in sys.argv:
+        raise ValueError("disk full")
+    return rows
+
+class Job:
+    @staticmethod
+    def prepare():
+        return 1
+
+    def run(self):
+        return save(load_rows(Job.prepare()))
+
+if __name__ == "__main__":
+    print(Job().run(), sys.argv[1:], __name__, __spec__, __doc__, sys.path[0] == __file__.rpartition("/")[0])
+    if "exit" in sys.argv:
+        raise SystemExit(3)
+'''
+SCRIPT_SAYS = "1 {} __main__ None The pipeline. True\n"
+
 Answer = tuple[int, Mapping[str, str], bytes]
 OK: Answer = (200, {}, b"")
 
@@ -170,6 +201,11 @@ def sink() -> Generator[Sink]:
     """Return a sink that listens on loopback."""
     with listening() as made:
         yield made
+
+
+def under(sink: Sink, *options: str) -> tuple[str, ...]:
+    """Return the launcher's options that send to the sink."""
+    return ("--endpoint", sink.url, *options)
 
 
 class Program(Protocol):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.agent.conftest import SCRIPT, under
 
 from stagelight import launcher
 
@@ -16,223 +17,56 @@ if TYPE_CHECKING:
 
     from tests.agent.conftest import Program, Sink
 
-APP = '''\
-"""The pipeline."""
-from __future__ import annotations
 
-import logging
-import sys
-
-def load_rows(count):
-    logging.getLogger("app").warning("loading %s", count)
-    return count
-
-def save(rows):
-    if "fail" in sys.argv:
-        raise ValueError("disk full")
-    return rows
-
-class Job:
-    @staticmethod
-    def prepare():
-        return 1
-
-    def run(self):
-        return save(load_rows(Job.prepare()))
-
-if __name__ == "__main__":
-    print(Job().run(), sys.argv[1:], __name__, __spec__, __doc__, sys.path[0] == __file__.rpartition("/")[0])
-    if "exit" in sys.argv:
-        raise SystemExit(3)
-'''
-SHOWN = "1 {} __main__ None The pipeline. True\n"
-
-
-def attributes(item: Any) -> dict[str, Any]:
-    """Return the attributes of a span or log record as plain values."""
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in item.attributes}
-
-
-def under(sink: Sink, *options: str) -> tuple[str, ...]:
-    """Return the launcher's options that send to the sink."""
-    return ("--endpoint", sink.url, *options)
-
-
-def test_a_plain_script_is_one_run_named_after_it(sink: Sink, program: Program) -> None:
-    done = program(APP, "a", launcher=under(sink))
-    assert done.stdout == SHOWN.format("['a']")
-    assert [(span.name, attributes(span)["workflow.status"]) for span in sink.spans] == [("app", "completed")]
-    assert [record.event_name for record in sink.logs] == ["workflow.run_started"]
-
-
-def test_functions_that_patterns_name_are_steps_of_that_run(sink: Sink, program: Program) -> None:
-    done = program(
-        APP,
-        launcher=under(sink, "--step", "__main__:load_*", "--step", "app:save", "--step", "__main__:Job.*"),
-    )
-    assert done.stdout == SHOWN.format("[]")
-    assert sorted(sink.names()) == ["app", "load_rows", "prepare", "run", "save"]
-    assert len({attributes(span)["workflow.run.id"] for span in sink.spans}) == 1
-    steps = {span.name: attributes(span) for span in sink.spans}
-    assert steps["save"]["workflow.parent.step.id"] == steps["run"]["workflow.step.id"]
-    assert sink.logs[0].event_name == "workflow.run_started"
-
-
-def test_a_workflow_pattern_takes_the_place_of_the_program_s_run(sink: Sink, program: Program) -> None:
-    program(APP, launcher=under(sink, "--workflow", "__main__:Job.run", "--step", "__main__:s*"))
-    assert sorted(sink.names()) == ["run", "save"]
-    assert {attributes(span)["workflow.name"] for span in sink.spans} == {"run"}
-
-
-def test_an_error_fails_the_run_and_looks_as_it_always_did(sink: Sink, program: Program) -> None:
-    done = program(APP, "fail", launcher=under(sink, "--step", "__main__:*ave"), check=False)
-    assert done.returncode == 1
-    assert 'line 13, in save\n    raise ValueError("disk full")\nValueError: disk full\n' in done.stderr
-    assert "runpy" not in done.stderr
-    app = next(span for span in sink.spans if span.name == "app")
-    assert attributes(app)["workflow.status"] == "failed"
-    assert attributes(app)["error.type"] == "ValueError"
-
-
-def test_without_patterns_a_traceback_is_the_same_to_the_letter(sink: Sink, program: Program) -> None:
-    plain = program(APP, "fail", check=False)
-    done = program(APP, "fail", launcher=under(sink), check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (plain.returncode, plain.stdout, plain.stderr)
-
-
-def test_an_exit_code_fails_the_run_and_is_passed_on(sink: Sink, program: Program) -> None:
-    done = program(APP, "exit", launcher=under(sink), check=False)
-    assert done.returncode == 3
-    assert attributes(sink.spans[0])["error.type"] == "SystemExit"
-
-
-def test_a_module_run_by_name_is_watched_too(
-    sink: Sink, program: Program, environ: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["ls"], "ls is no Python program; only Python that it starts is recorded"),
+        (
+            ["python3", "-I", "app.py"],
+            "python3: python -I keeps the agent out, nothing is recorded; run it without -I",
+        ),
+        (["python", "-um", "x"], ""),
+        (["env", "python3", "app.py"], ""),
+        (["sh", "-c", "exec python app.py"], ""),
+        (["uv", "run", "app.py"], ""),
+        (["SCRIPT", "-I"], ""),
+        (["DEAF"], "deaf: python -E keeps the agent out, nothing is recorded; run it without -E"),
+        (["LONG"], ""),
+        (["SHELL"], "shell is no Python program; only Python that it starts is recorded"),
+    ],
+)
+def test_that_nothing_can_be_recorded_is_said_beforehand(
+    command: list[str], said: str, tmp_path: Path
 ) -> None:
-    program(APP)
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from stagelight.launcher import main; sys.exit(main(sys.argv[1:]))",
-    ]
-    command += [*under(sink, "--step", "__main__:load_*"), sys.executable, "-m", "app", "exit"]
-    done = subprocess.run(
-        command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    scripts = {
+        "SCRIPT": "#!/venv/bin/python3.12\n",
+        "DEAF": "#!/usr/bin/python3 -E\n",
+        "LONG": "#!/bin/sh\n'''exec' /a/very/long/path/python3 \"$0\" \"$@\"\n",
+        "SHELL": "#!/bin/sh\nls\n",
+    }
+    if text := scripts.get(command[0]):
+        file = tmp_path / command[0].lower()
+        file.write_text(text)
+        command = [str(file), *command[1:]]
+    assert launcher.deafness(command) == said
+
+
+def test_what_cannot_be_recorded_runs_all_the_same(environ: dict[str, str]) -> None:
+    done = launched(environ, sys.executable, "-I", "-c", "print('fine')")
+    assert (done.returncode, done.stdout) == (0, "fine\n")
+    assert done.stderr.count("\n") == 1
+    assert "-I keeps the agent out" in done.stderr
+    assert launched(environ, "true").stderr == (
+        "stagelight run: true is no Python program; only Python that it starts is recorded\n"
     )
-    assert done.returncode == 3, done.stderr
-    assert sorted(sink.names()) == ["app", "load_rows"]
-    assert attributes(next(s for s in sink.spans if s.name == "app"))["workflow.status"] == "failed"
-
-
-def test_a_package_run_by_name_is_watched_too(sink: Sink, environ: dict[str, str], tmp_path: Path) -> None:
-    package = tmp_path / "shop"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "orders.py").write_text("def ship():\n    return 'shipped'\n")
-    (package / "__main__.py").write_text(
-        "from shop.orders import ship\ndef main():\n    print(ship())\nmain()\n"
-    )
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from stagelight.launcher import main; sys.exit(main(sys.argv[1:]))",
-    ]
-    command += [
-        *under(sink, "--step", "shop.orders:*", "--step", "__main__:main"),
-        sys.executable,
-        "-m",
-        "shop",
-    ]
-    done = subprocess.run(
-        command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "shipped\n"), done.stderr
-    assert sorted(sink.names()) == ["main", "ship", "shop"]
-
-
-def test_an_app_with_workflows_of_its_own_is_not_swallowed(sink: Sink, program: Program) -> None:
-    code = "import stagelight\nwith stagelight.workflow('etl'), stagelight.step('load'):\n    pass\n"
-    program(code, launcher=under(sink))
-    assert sorted(sink.names()) == ["etl", "load"]
-    assert [record.event_name for record in sink.logs] == ["workflow.run_started", "workflow.step_started"]
-
-
-def test_steps_outside_any_workflow_share_the_program_s_run(sink: Sink, program: Program) -> None:
-    code = "import stagelight\nfor name in 'ab':\n    with stagelight.step(name):\n        stagelight.log(name)\n"
-    program(code, launcher=under(sink))
-    assert sorted(sink.names()) == ["a", "app", "b"]
-    assert len({span.trace_id for span in sink.spans}) == 1
-
-
-def test_looking_and_setting_do_not_open_the_program_s_run(sink: Sink, program: Program) -> None:
-    code = """
-import stagelight
-stagelight.set(early=1)
-print(stagelight.current_run_id())
-with stagelight.workflow("etl"):
-    pass
-"""
-    assert program(code, launcher=under(sink)).stdout == "None\n"
-    assert sink.names() == ["etl"]
-
-
-def test_once_the_program_s_run_is_open_it_is_seen(sink: Sink, program: Program) -> None:
-    code = """
-import stagelight
-stagelight.progress(1, 2)
-stagelight.set(owner="me")
-print(stagelight.current_run_id())
-"""
-    done = program(code, launcher=under(sink))
-    (run,) = sink.spans
-    assert attributes(run)["workflow.run.id"] == done.stdout.strip()
-    assert attributes(run)["owner"] == "me"
-
-
-def test_logging_becomes_lines_of_the_step_and_prints_what_it_always_did(
-    sink: Sink, program: Program
-) -> None:
-    code = """
-import logging, stagelight
-logging.basicConfig(level=logging.DEBUG, format="%(message)s")
-with stagelight.workflow("w"), stagelight.step("s"):
-    logging.getLogger("app").info("with token=%s", "abc123")
-    logging.getLogger("app").debug("too fine")
-    logging.getLogger("stagelight.x").error("ours")
-    logging.getLogger("urllib3.x").error("theirs")
-logging.info("outside")
-"""
-    done = program(code, launcher=under(sink))
-    assert done.stderr == "with token=abc123\ntoo fine\nours\ntheirs\noutside\n"
-    assert [(r.body.string_value, r.severity_text) for r in sink.events("log")] == [
-        ("with token=[redacted]", "INFO")
-    ]
-    program(code, launcher=under(sink), STAGELIGHT_LOG_LEVEL="off")
-    assert len(sink.events("log")) == 1
-
-
-def test_a_pattern_that_names_no_function_is_said_at_the_end_and_others_are_not(
-    sink: Sink, program: Program
-) -> None:
-    patterns = ("__main__:lod_*", "shop.orders:*", "__main__:load_*", "app:load_rows")
-    done = program(APP, launcher=under(sink, *(part for text in patterns for part in ("--step", text))))
-    assert done.stdout == SHOWN.format("[]")
-    assert [line for line in done.stderr.splitlines() if line.startswith("stagelight")] == [
-        "stagelight: __main__:lod_* names no function of a module that this program has loaded",
-        "stagelight: shop.orders:* names no function of a module that this program has loaded",
-    ]
-
-
-def test_a_child_program_says_nothing_of_patterns(sink: Sink, program: Program) -> None:
-    code = "import subprocess, sys\ndef load():\n    subprocess.run([sys.executable, '-c', 'pass'])\nload()\n"
-    assert program(code, launcher=under(sink, "--step", "__main__:load")).stderr == ""
 
 
 def test_the_file_s_patterns_hold_where_the_command_names_none(
     sink: Sink, program: Program, tmp_path: Path
 ) -> None:
     (tmp_path / "stagelight.toml").write_text('[agent]\nsteps = ["__main__:load_*"]\nservice = "billing"\n')
-    program(APP, launcher=under(sink))
+    program(SCRIPT, launcher=under(sink))
     assert sorted(sink.names()) == ["app", "load_rows"]
     assert b"billing" in sink.requests[0].body
 

@@ -11,17 +11,16 @@ import inspect
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from stagelight.guard import LOGGER, guard, report
 from stagelight.recording import StepOpener, WorkflowOpener
+from stagelight.wrapping import BY_PATTERN, OPENER, innermost, layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
-
-_MARK: Final = "__stagelight_opener__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +122,7 @@ def _functions(module: ModuleType) -> Iterator[tuple[Any, str, str, Any]]:
 
 def is_wrapped(value: Any) -> bool:
     """Say whether a function is a step or workflow already, by decorator or by pattern."""
-    inner = getattr(value, "__func__", value)
-    while inner is not None:
-        if _MARK in getattr(inner, "__dict__", {}):
-            return True
-        inner = getattr(inner, "__wrapped__", None)
-    return False
+    return any(OPENER in layer for layer in layers(innermost(value)))
 
 
 def decorator(*, is_workflow: bool) -> Callable[[Any], Any]:
@@ -137,10 +131,14 @@ def decorator(*, is_workflow: bool) -> Callable[[Any], Any]:
 
     def decorate(function: Any) -> Any:
         try:
-            return function if is_wrapped(function) else opener(function)
+            if is_wrapped(function):
+                return function
+            made = opener(function)
+            vars(innermost(made))[BY_PATTERN] = True
         except Exception as fault:  # the host's function works unrecorded
             report("patching", fault)
             return function
+        return made
 
     return decorate
 
