@@ -173,6 +173,11 @@ class Records:
         attributes = {DROPPED: dropped, RUN_ID: run_id} if run_id else {DROPPED: dropped}
         return self._loose(attributes, EVENT_NAME_PREFIX + EventType.HEARTBEAT.value, resource)
 
+    def alive(self, run: Run) -> ReadableLogRecord:
+        """Return the record that says that a run goes on."""
+        resource = getattr(run.span, "resource", None) or Resource.get_empty()
+        return self._loose({RUN_ID: run.run_id}, EVENT_NAME_PREFIX + EventType.HEARTBEAT.value, resource)
+
     def _loose(
         self, attributes: dict[str, Any], name: str, resource: Resource, body: str | None = None
     ) -> ReadableLogRecord:

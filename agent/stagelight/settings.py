@@ -106,6 +106,8 @@ class AgentLimits:
 
     spans: SignalLimits = field(default_factory=SignalLimits)
     records: SignalLimits = field(default_factory=SignalLimits)
+    heartbeat: float = 20.0
+    """How often an open run says that it is alive."""
     exit: float = 5.0
     """How long the end of the program may wait for the last batch, whatever happens."""
     first_retry: float = 1.0

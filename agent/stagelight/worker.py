@@ -16,6 +16,7 @@ from opentelemetry.instrumentation.utils import suppress_http_instrumentation, s
 from stagelight.conventions import RUN_ID
 from stagelight.exporter import DELIVERED, Outcome, Verdict
 from stagelight.guard import LOGGER, report
+from stagelight.heartbeats import Heartbeats
 from stagelight.lines import Line
 from stagelight.scope import Run, Scope
 
@@ -104,6 +105,7 @@ class Worker:
         self._channels: Channels | None = None
         self._limits = limits
         self._records = records
+        self._heartbeats = Heartbeats(limits.heartbeat)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._records_lane = _Lane(backlog.records, limits.records)
@@ -208,6 +210,7 @@ class Worker:
                 lane.channel = channel
         for lane in self._rest():
             self._deliver(lane)
+        self._beat()
 
     def _rest(self) -> list[_Lane]:
         """Sleep until a signal is due; return those that are, or are so in a moment."""
@@ -223,7 +226,7 @@ class Worker:
 
     def _soonest(self) -> float:
         now = monotonic()
-        return min(lane.due_in(now) for lane in self._lanes)
+        return min(self._heartbeats.due_in(now), *(lane.due_in(now) for lane in self._lanes))
 
     def _sleep(self) -> None:
         """Sleep until a producer wakes it, or what waits is due."""
@@ -244,6 +247,19 @@ class Worker:
                 self._show_sources(batch)
             self._confess(batch)
 
+    def _beat(self) -> None:
+        """Say which runs are alive, where it is time and the program goes on. Tried once: the next says the same."""
+        runs, lane = self._heartbeats.due(monotonic()), self._records_lane
+        if not runs or lane.channel is None or self._closing.is_set():
+            return
+        records = [self._records.alive(run) for run in runs]
+        self._backlog.lend(len(records))
+        outcome = self._try(lane, records)
+        if outcome.verdict is Verdict.RETRY:
+            self._backlog.lend(-len(records))
+        else:
+            self._settle(lane, records, outcome)
+
     def _show_sources(self, batch: Sequence[Scope | Line]) -> None:
         """Send the code of workflows that run here for the first time, after what waits to be seen."""
         if self._records_lane.channel is None:
@@ -257,6 +273,8 @@ class Worker:
         """Return the log records of starts and lines."""
         made: list[ReadableLogRecord] = []
         for item in batch:
+            if isinstance(item, Run):
+                self._heartbeats.watch(item, monotonic())
             try:
                 made.append(
                     self._records.start(item) if isinstance(item, Scope) else self._records.line(item)
