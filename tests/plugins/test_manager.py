@@ -10,10 +10,12 @@ import pytest
 
 from stagelight_plugins import hookimpl
 from stagelight_plugins.errors import BrokenPlugin, CoreBlocked, UnknownPlugin
-from stagelight_plugins.manager import Plugins
+from stagelight_plugins.manager import BUILT_IN, Plugins
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+BUILT_INS = [module.rpartition(".")[2] for module in BUILT_IN]
 
 
 class Greeter:
@@ -42,7 +44,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_hook_is_answered_by_name(installed: str) -> None:
-    plugins = Plugins([("greeter", Greeter())], load=[installed], block=["alerting"])
+    plugins = Plugins([("greeter", Greeter())], load=[installed], block=BUILT_INS)
 
     assert dict(plugins.call("register_pages", collector=None)) == {
         "greeter": ["hello"],
@@ -107,7 +109,7 @@ def test_a_hook_that_raises_is_named() -> None:
 
 
 def test_a_blocked_plugin_is_not_loaded(installed: str) -> None:
-    plugins = Plugins(load=[installed], block=[installed, "alerting"])
+    plugins = Plugins(load=[installed], block=[installed, *BUILT_INS])
 
     assert plugins.call("register_pages", collector=None) == []
 
