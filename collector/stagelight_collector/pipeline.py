@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Request: TypeAlias = ExportTraceServiceRequest | ExportLogsServiceRequest | ExportMetricsServiceRequest
 
+CATCH_UP_SECONDS: Final = 5.0
+"""How long a sink may take for what waits for it, while the journal is read again."""
 QUEUE: Final = 64
 """How many journaled requests wait to be decoded; beyond it, acknowledgements wait."""
 LARGE_BYTES: Final = 16 << 10
@@ -157,11 +159,13 @@ class Pipeline:
     async def replay(self) -> int:
         """Decode again what the journal holds from before a restart. Return the number of entries.
 
-        The clock is the time of receipt, so that events wait for their run as long as they did then.
+        The clock is the time of receipt, so that events wait for their run as long as they did then. No sender waits yet,
+        so sinks are given time to catch up; one that does not is not waited for again.
         """
-        count, after = 0, self.journal.committed
+        count, after, waited_for = 0, self.journal.committed, list(self.sinks)
         while entries := await self.journal.read(after):
             for entry in entries:
+                waited_for = [runner for runner in waited_for if await runner.catches_up(CATCH_UP_SECONDS)]
                 await self.expire(entry.received)
                 await self._handle(entry, None, entry.received)
             count, after = count + len(entries), entries[-1].seq

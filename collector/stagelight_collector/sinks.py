@@ -86,6 +86,12 @@ class SinkRunner:
         except (SystemExit, KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - even `sys.exit` in a plugin
             self._fault(f"{type(error).__name__}: {error}", error)
 
+    async def catches_up(self, seconds: float) -> bool:
+        """Wait for room in the queue; return whether there is some after at most so long."""
+        if self._queue.full():
+            await self.drain(seconds)
+        return not self._queue.full()
+
     async def drain(self, seconds: float) -> None:
         """Wait until everything queued is written, at most so long."""
         try:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stagelight.conventions import EventType
 from stagelight.events import Event
+from stagelight_collector import pipeline, sinks
 from stagelight_collector.attribution import PATIENCE_NS, Attribution
 from stagelight_collector.journal import Signal
+from stagelight_collector.sinks import SinkRunner
+
+if TYPE_CHECKING:
+    from stagelight_plugins.hookspecs import Batch
 
 
 class Breaking:
@@ -41,6 +46,56 @@ async def test_an_entry_that_cannot_be_attributed_still_gets_into_history(
     await house.archive.drain()
 
     assert house.memory.events == [("a", "run_started")]
+
+
+class Writer:
+    """A sink that gives others their turn before it has written; or never does."""
+
+    name = "writer"
+
+    def __init__(self, *, hanging: bool = False) -> None:
+        self.hanging = hanging
+        self.seen: list[str] = []
+
+    async def write(self, batch: Batch) -> None:
+        """Take a batch."""
+        await (asyncio.Event().wait() if self.hanging else asyncio.sleep(0))
+        self.seen += [event.run_id for event in batch.events]
+
+
+async def test_what_is_read_again_after_a_restart_waits_for_sinks_that_keep_up(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks, "QUEUE", 2)
+    monkeypatch.setattr(pipeline, "CATCH_UP_SECONDS", 60.0)
+    names = [f"run-{number}" for number in range(10)]
+    await house.journal_only(*(house.started(name, trace=number) for number, name in enumerate(names, 1)))
+    writer = Writer()
+    runner = SinkRunner(writer)
+    house.pipeline.sinks = [runner]
+    async with asyncio.TaskGroup() as group:
+        feeding = group.create_task(runner.run())
+        assert await house.pipeline.replay() == 10
+        await runner.drain(60)
+        feeding.cancel()
+
+    assert (writer.seen, runner.dropped) == (names, 0)
+
+
+async def test_what_is_read_again_does_not_wait_for_a_sink_that_hangs(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks, "QUEUE", 2)
+    monkeypatch.setattr(pipeline, "CATCH_UP_SECONDS", 0.01)
+    await house.journal_only(*(house.started(f"run-{number}", trace=number) for number in range(1, 11)))
+    runner = SinkRunner(Writer(hanging=True))
+    house.pipeline.sinks = [runner]
+    async with asyncio.TaskGroup() as group:
+        feeding = group.create_task(runner.run())
+        assert await house.pipeline.replay() == 10
+        feeding.cancel()
+
+    assert runner.dropped == 10 - runner.queued - 1
 
 
 async def test_what_is_journaled_is_decoded_although_its_sender_went_away(house: Any) -> None:

@@ -125,7 +125,12 @@ class Store:
     async def update(self, *deliveries: Delivery) -> None:
         """Write how deliveries stand."""
         rows = [_row(delivery) for delivery in deliveries]
-        await self._write(lambda database: database.executemany(_UPDATE, rows))
+
+        def write(database: sqlite3.Connection) -> None:
+            # No cursor leaves: the end of one resets its statement, which another thread may be running by then.
+            database.executemany(_UPDATE, rows)
+
+        await self._write(write)
 
     async def keep_rule(self, kept: Kept) -> None:
         """Write a rule of the page."""
