@@ -113,7 +113,7 @@ async def test_the_page_recovers_when_the_collector_was_killed_and_comes_back(
 async def test_a_page_of_another_origin_gets_nothing(browser: Browser, collector: CollectorProcess) -> None:
     async def show(request: web.Request) -> web.Response:
         del request
-        return web.Response(text="<title>elsewhere</title>", content_type="text/html")
+        return web.Response(text='<link rel="icon" href="data:,">elsewhere', content_type="text/html")
 
     elsewhere = web.Application()
     elsewhere.router.add_get("/", show)

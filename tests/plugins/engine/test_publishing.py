@@ -209,6 +209,10 @@ async def test_an_instance_that_waits_for_a_slot_is_queued_also_after_a_pause(be
     await publisher.start()
     made = await plane.create("Again")
     await plane.pause("Again", made.id)
+    paused = plane.house.clock.now()
+    async with asyncio.timeout(60):
+        while plane.house.clock.now() == paused:  # noqa: ASYNC110 - times are milliseconds, and of two equal ones pause wins
+            await asyncio.sleep(0.001)
     await plane.resume("Again", made.id)
     async with asyncio.timeout(60):
         while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
