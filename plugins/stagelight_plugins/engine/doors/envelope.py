@@ -61,11 +61,6 @@ def refused(status: int, code: int, message: str, retry_after: float = 0.0) -> w
     return response
 
 
-def of_error(error: errors.EngineError) -> web.Response:
-    """Answer with what the engine raised."""
-    return refused(*code_of(error), str(error), getattr(error, "retry_after", 0.0))
-
-
 def code_of(error: errors.EngineError) -> tuple[int, int]:
     """Return the HTTP status and the API's code of an error."""
     return next((found[1:] for found in _CODES if isinstance(error, found[0])), (400, INVALID))

@@ -6,8 +6,7 @@ the instance as it is then. Errors are `application/problem+json`, with the publ
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,16 +15,13 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from stagelight_plugins.engine.doors import bodies
-from stagelight_plugins.engine.doors.envelope import Refused, code_of
-from stagelight_plugins.engine.doors.relay import Relay
-from stagelight_plugins.engine.doors.streams import Streams
-from stagelight_plugins.engine.errors import EngineError
+from stagelight_plugins.engine.doors.door import Door, names
 from stagelight_plugins.engine.facts import APPROVAL, From, Status, StepType
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
-    from stagelight_plugins.engine.contract import ControlPlane
+    from stagelight_plugins.engine.doors.door import Handler
     from stagelight_plugins.engine.facts import InstanceInfo, WorkflowInfo
 
 ROOT: Final = "/api/v1/engine"
@@ -36,8 +32,6 @@ INSTANCE: Final = f"{INSTANCES}/{{instance}}"
 _PAUSABLE: Final = frozenset({Status.QUEUED, Status.RUNNING, Status.WAITING})
 _RESUMABLE: Final = frozenset({Status.PAUSED, Status.WAITING_FOR_PAUSE})
 _UNSKIPPABLE: Final = frozenset({Status.COMPLETE, Status.TERMINATED, Status.ROLLING_BACK})
-
-_log = logging.getLogger(__name__)
 
 
 class _Body(BaseModel):
@@ -117,16 +111,12 @@ def offered(status: Status) -> list[str]:
 
 
 @dataclass(slots=True)
-class Native:
-    """Answers requests with a control plane, which `find` returns while it is open."""
-
-    find: Callable[[], ControlPlane | None]
-    streams: Streams = field(default_factory=Streams)
-    relay: Relay = field(default_factory=Relay)
+class Native(Door):
+    """The native API."""
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
-        answers: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
+        answers: list[tuple[str, str, Handler]] = [
             ("GET", f"{ROOT}/health", self._health),
             ("GET", f"{ROOT}/workflows", self._workflows),
             ("GET", WORKFLOW, self._workflow),
@@ -144,16 +134,7 @@ class Native:
             ("POST", f"{INSTANCE}/reject", self._reject),
             ("POST", f"{INSTANCE}/events", self._send),
         ]
-        return [
-            web.route(method, path, self.relay.wrap(_guarded(answer))) for method, path, answer in answers
-        ]
-
-    @property
-    def _plane(self) -> ControlPlane:
-        plane = self.find()
-        if plane is None:
-            raise Refused(503, 10503, "the engine is not open; try again in a moment")
-        return plane
+        return self._open(answers, _problem)
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -195,14 +176,14 @@ class Native:
         return _json({"instances": page.instances, "next_cursor": page.next or None, "total": page.total})
 
     async def _instance(self, request: web.Request) -> web.Response:
-        return await self._told(await self._plane.get(*_names(request)))
+        return await self._told(await self._plane.get(*names(request)))
 
     async def _told(self, info: InstanceInfo, status: int = 200) -> web.Response:
         steps = await self._plane.steps(info.workflow, info.id)
         return _json({"instance": info, "steps": steps, "can": offered(info.status)}, status)
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
-        return await self.streams.answer(request, self._plane, await self._plane.get(*_names(request)))
+        return await self.streams.answer(request, self._plane, await self._plane.get(*names(request)))
 
     # --- changing -------------------------------------------------------------------------------------------------
 
@@ -214,7 +195,7 @@ class Native:
         return await self._told(info, 201)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        info = await self._plane.get(*_names(request))
+        info = await self._plane.get(*names(request))
         await self._plane.delete(info.workflow, info.id)
         return web.Response(status=204)
 
@@ -258,35 +239,6 @@ class Native:
         body, names = await bodies.body_of(request, _SEND), await self._resolved(request)
         await self._plane.send_event(*names, body.type, body.payload)
         return await self._told(await self._plane.get(*names))
-
-    async def _resolved(self, request: web.Request) -> tuple[str, str]:
-        """Return the workflow and the instance of a request, with the id for which `latest` stands."""
-        info = await self._plane.get(*_names(request))
-        return info.workflow, info.id
-
-
-def _guarded(
-    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        try:
-            return await answer(request)
-        except Refused as error:
-            return _problem(error.status, error.code, str(error))
-        except EngineError as error:
-            status, code = code_of(error)
-            return _problem(status, code, str(error), getattr(error, "retry_after", 0.0))
-        except (web.HTTPException, ConnectionError):
-            raise
-        except Exception:  # noqa: BLE001 - told in the API's shape
-            _log.exception("%s %s failed", request.method, request.path)
-            return _problem(500, 10001, "something went wrong inside; the collector's log has it")
-
-    return handle
-
-
-def _names(request: web.Request) -> tuple[str, str]:
-    return request.match_info["workflow"], request.match_info["instance"]
 
 
 def _json(body: Any, status: int = 200) -> web.Response:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
-
 from stagelight_plugins.diagram.artist import Pencil
 from stagelight_plugins.engine.doors import bodies, shapes
-from stagelight_plugins.engine.doors.envelope import INVALID, Refused, done, of_error, refused
+from stagelight_plugins.engine.doors.door import Door, names
+from stagelight_plugins.engine.doors.envelope import INVALID, Refused, done, refused
 from stagelight_plugins.engine.doors.numbers import PageNumbers
-from stagelight_plugins.engine.doors.relay import Relay
-from stagelight_plugins.engine.doors.streams import Streams
-from stagelight_plugins.engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
-    from stagelight_plugins.engine.contract import ControlPlane
+    from aiohttp import web
+
+    from stagelight_plugins.engine.doors.door import Handler
     from stagelight_plugins.engine.facts import InstancePage, StepInfo
 
 ROOT: Final = "/client/v4/accounts/{account}/workflows"
@@ -30,23 +27,18 @@ INSTANCES: Final = f"{WORKFLOW}/instances"
 INSTANCE: Final = f"{INSTANCES}/{{instance}}"
 VERSIONS: Final = f"{WORKFLOW}/versions"
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(slots=True)
-class Rest:
-    """Answers requests with a control plane, which `find` returns while it is open."""
+class Rest(Door):
+    """The public API."""
 
-    find: Callable[[], ControlPlane | None]
-    streams: Streams = field(default_factory=Streams)
-    relay: Relay = field(default_factory=Relay)
     numbers: PageNumbers = field(default_factory=PageNumbers)
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a child process reads code, so that there is one of them."""
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
-        answers: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
+        answers: list[tuple[str, str, Handler]] = [
             ("GET", ROOT, self._workflows),
             ("GET", WORKFLOW, self._workflow),
             ("PUT", WORKFLOW, self._update),
@@ -66,16 +58,7 @@ class Rest:
             ("GET", f"{INSTANCE}/subscribe", self._subscribe),
             ("POST", f"{INSTANCE}/skip", self._skip),
         ]
-        return [
-            web.route(method, path, self.relay.wrap(_guarded(answer))) for method, path, answer in answers
-        ]
-
-    @property
-    def _plane(self) -> ControlPlane:
-        plane = self.find()
-        if plane is None:
-            raise Refused(503, 10503, "the engine is not open; try again in a moment")
-        return plane
+        return self._open(answers, refused)
 
     # --- workflows ------------------------------------------------------------------------------------------------
 
@@ -182,14 +165,14 @@ class Rest:
 
     async def _instance(self, request: web.Request) -> web.Response:
         query = bodies.query_of(request, bodies.GET)
-        info = await self._plane.get(*_names(request))
+        info = await self._plane.get(*names(request))
         steps = await self._plane.steps(info.workflow, info.id)
         if query.order == "desc":
             steps = steps[::-1]
         return done(shapes.instance(info, steps, simple=query.simple))
 
     async def _delete(self, request: web.Request) -> web.Response:
-        info = await self._plane.get(*_names(request))
+        info = await self._plane.get(*names(request))
         await self._plane.delete(info.workflow, info.id)
         return done({"id": info.id})
 
@@ -228,39 +211,11 @@ class Rest:
         return done(shapes.step_output(found, query.attempt))
 
     async def _subscribe(self, request: web.Request) -> web.StreamResponse:
-        return await self.streams.answer(request, self._plane, await self._plane.get(*_names(request)))
-
-    async def _resolved(self, request: web.Request) -> tuple[str, str]:
-        """Return the workflow and the instance of a request, with the id for which `latest` stands."""
-        info = await self._plane.get(*_names(request))
-        return info.workflow, info.id
-
-
-def _guarded(
-    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        try:
-            return await answer(request)
-        except Refused as error:
-            return refused(error.status, error.code, str(error))
-        except EngineError as error:
-            return of_error(error)
-        except (web.HTTPException, ConnectionError):
-            raise
-        except Exception:  # noqa: BLE001 - told in the API's words
-            _log.exception("%s %s failed", request.method, request.path)
-            return refused(500, INVALID, "something went wrong inside; the collector's log has it")
-
-    return handle
+        return await self.streams.answer(request, self._plane, await self._plane.get(*names(request)))
 
 
 def _name(request: web.Request) -> str:
     return request.match_info["workflow"]
-
-
-def _names(request: web.Request) -> tuple[str, str]:
-    return request.match_info["workflow"], request.match_info["instance"]
 
 
 def _step_named(steps: Sequence[StepInfo], name: str, kind: str) -> StepInfo | None:
