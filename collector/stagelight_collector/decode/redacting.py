@@ -1,11 +1,14 @@
 """What looks like a secret is cut out of what is received, as the agent does before it sends: not everybody has our agent.
 
 It is done before rows and events are made, so rooms, history and sinks never see it; the journal holds requests as they
-came until history has them. Most requests hold nothing that could be one, which is known at 4 µs a span.
+came until history has them. Most requests hold nothing that could be one. That is known at less than 1 µs a span by one
+look at the bytes with RE2, whose time does not grow with the number of rules; with `re` the same took 9 µs.
 """
 
 from __future__ import annotations
 
+import importlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight import conventions as c
@@ -19,26 +22,39 @@ if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-_HINTS: Final = tuple(
-    hint.encode()
-    for hint in (
-        "passw", "pwd", "passphrase", "secret", "token", "auth", "cookie", "credential", "key", "bearer", "jwt", "ssn",
-        "csrf", "xsrf", "cvv", "cvc", "card", "session", "eyj", "-----begin", "akia", "asia", "ghp_", "gho_", "ghr_",
-        "ghs_", "ghu_", "github_pat_", "glpat-", "whsec", "xox", "aiza", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "basic", "digest",
-    )
-)  # fmt: skip
-"""In small letters, of what every rule of `stagelight.redaction` finds there is one; but for names in addresses."""
+_re2: Final[Any] = importlib.import_module("re2")  # it has no types
+
+_HINTS: Final = (
+    # Names, of keys and in texts.
+    rb"(?i:passw|pwd|passphrase|secret|cookie|credential|jwt|ssn|[cx]srf|cv[vc]|bearer)",
+    rb"(?i:token)(?:[^s]|s[\w\x80-\xff]|\z)",  # no count of tokens
+    rb"(?i:auth)(?:[^oO]|O|o[^rR]|\z)|(?i:authoriz)",  # no author, no authority
+    rb"(?i:card[^a-z0-9]*number|session[^a-z0-9]*id|(?:access|api|encryption|private|signing|ssh)[^a-z0-9]*key)",
+    # Credentials.
+    rb"(?i:basic|digest)[\s\x80-\xff]|://[^/\s@]+@|-----BEGIN|eyJ[\w-]{8}",
+    rb"(?:[spr]k|whsec)[-_][\w-]{16}|gh[oprsu]_[A-Za-z0-9]{20}|github_pat_|glpat-|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abeprs]-|AIza",
+    rb"\xc5\xbf|\xe2\x84\xaa",  # the letters that are an s and a K to rules that do not mind the case
+)
+"""Of what every rule of `stagelight.redaction` finds there is one; none looks at what is before it, where bytes of the encoding are."""
 _NO_SECRETS: Final = frozenset({"session.id"})
 """Keys that sound like it and are ids to search by, by OpenTelemetry's conventions."""
 _DEPTH: Final = 32
+_SHORT: Final = 256
+"""Characters of a text that is worth to be remembered: most come again."""
+
+
+def _compiled() -> Any:
+    options = _re2.Options()
+    options.encoding, options.never_capture = _re2.Options.Encoding.LATIN1, True
+    return _re2.compile(b"|".join(_HINTS), options)
+
+
+_HINT: Final = _compiled()
 
 
 def may_hold_secret(body: bytes) -> bool:
     """Whether it is worth looking at every text of a request."""
-    if b"@" in body and b"://" in body:
-        return True
-    small = body.lower()
-    return any(hint in small for hint in _HINTS)
+    return _HINT.search(body) is not None
 
 
 def redact_traces(request: ExportTraceServiceRequest) -> bool:
@@ -86,13 +102,15 @@ def redact_metrics(request: ExportMetricsServiceRequest) -> None:
 def _attributes(attributes: Iterable[KeyValue], depth: int = 0) -> bool:
     changed = False
     for pair in attributes:
-        if pair.key.startswith(c.PREFIX):
-            changed |= _value(pair.value, depth)
-        elif is_secret(pair.key) and pair.key not in _NO_SECRETS:
-            if pair.value.string_value != REDACTED:
-                pair.value.string_value, changed = REDACTED, True
-        else:
-            changed |= _value(pair.value, depth)
+        key, value = pair.key, pair.value
+        if is_secret(key) and key not in _NO_SECRETS and not key.startswith(c.PREFIX):
+            if value.string_value != REDACTED:
+                value.string_value, changed = REDACTED, True
+        elif text := value.string_value:
+            if (cut := _cut(text)) != text:
+                value.string_value, changed = cut, True
+        elif _value(value, depth):
+            changed = True
     return changed
 
 
@@ -110,8 +128,19 @@ def _value(value: AnyValue, depth: int) -> bool:
 
 def _field(message: Any, name: str) -> bool:
     text: str = getattr(message, name)
-    redacted = redact(text)
-    if redacted == text:
+    cut = _cut(text)
+    if cut == text:
         return False
-    setattr(message, name, redacted)
+    setattr(message, name, cut)
     return True
+
+
+def _cut(text: str) -> str:
+    return _remembered(text) if len(text) <= _SHORT else _redacted(text)
+
+
+def _redacted(text: str) -> str:
+    return redact(text) if may_hold_secret(text.encode()) else text
+
+
+_remembered: Final = lru_cache(maxsize=8192)(_redacted)

@@ -26,6 +26,7 @@ VALUES: Final = (
     f"password={PLANTED}", f'{{"api_key": "{PLANTED}"}}', f"Bearer {PLANTED}", f"Basic {PLANTED}", f"https://ada:{PLANTED}@h/",
     f"eyJ{PLANTED}.{PLANTED}", f"sk-{PLANTED}", f"ghp_{PLANTED}", f"glpat-{PLANTED}", f"xoxb-{PLANTED}", f"AIza{PLANTED * 2}",
     f"rk_{PLANTED}", f"whsec_{PLANTED}", f"-----BEGIN PRIVATE KEY-----{PLANTED}-----END PRIVATE KEY-----",
+    f"pa\u017fsword={PLANTED}", f"api_\u212aey: {PLANTED}", f"tokenizer={PLANTED}", f"authorization_x={PLANTED}",
 )  # fmt: skip
 KEYS: Final = (
     "db.password", "http.request.header.authorization", "http.request.header.cookie", "X-Api-Key", "clientSecret", "aws.access_key",
@@ -110,6 +111,28 @@ def test_what_would_be_redacted_is_never_passed_by(key: str, value: str) -> None
         assert may_hold_secret(body)
 
 
+PARTS: Final = (
+    "access", "api", "auth", "authorization", "author", "or", "s", "card", "number", "session", "id", "key", "token", "tokens", "pass",
+    "word", "passwd", "pwd", "cookie", "secret", "csrf", "ssh", "jwt", "basic", "x9", "bearer", "\u017f", "pa", "sword", "\u212a", "ey", "to", "en",
+)  # fmt: skip
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    parts=st.lists(
+        st.tuples(st.sampled_from(PARTS), st.sampled_from([str.lower, str.upper, str.title])), max_size=5
+    ),
+    between=st.sampled_from(["", "-", "_", ".", " ", "é", "9", "--"]),
+    value=st.sampled_from(["", ": hunter2hunter2", " A1-hunter2hunter2", "='x'", "s=x"]),
+)
+def test_names_of_secrets_are_never_passed_by(parts: list[tuple[str, Any]], between: str, value: str) -> None:
+    key = between.join(change(part) for part, change in parts)
+    for request in (traces(pair(key, "x")), traces(pair("k", key + value)), traces(name=key + value)):
+        body = request.SerializeToString()
+        if redact_traces(request):
+            assert may_hold_secret(body)
+
+
 @pytest.mark.parametrize("text", [*VALUES, *KEYS])
 def test_the_quick_look_knows_every_rule(text: str) -> None:
     assert redact(text) != text or is_secret(text)
@@ -127,7 +150,15 @@ def test_what_is_no_secret_stays_as_it_was() -> None:
     assert may_hold_secret(before)
     assert not redact_traces(harmless)
     assert harmless.SerializeToString() == before
-    assert not may_hold_secret(traces(pair("http.route", "/orders/{id}")).SerializeToString())
+    ordinary = (
+        pair("http.route", "/orders/{id}"),
+        pair("book.author", "a"),
+        pair("gen_ai.usage.input_tokens", "7"),
+        pair("messaging.kafka.message.key", "Asia/Tokyo"),
+        pair("url.full", "https://h/@ada"),
+        pair("job", "task-1 risk_score"),
+    )
+    assert not may_hold_secret(traces(*ordinary).SerializeToString())
 
 
 async def test_rooms_and_history_never_have_it(make_house: Any, history: History, ask: Any) -> None:
