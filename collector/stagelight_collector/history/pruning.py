@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_collector.decode.metrics import METRIC_COLUMNS
 from stagelight_collector.history import queries
+from stagelight_collector.history.bounded import ask
 from stagelight_collector.history.errors import HistoryError
 from stagelight_collector.history.layout import Layout, found_layout
-from stagelight_collector.history.reader import ask, run as read_run
+from stagelight_collector.history.reader import run as read_run
 from stagelight_collector.history.records import Dropped, Pruning, Retention
 
 if TYPE_CHECKING:

@@ -55,6 +55,11 @@ _ENDED: Final = """
             AND ({least:Int64} < 0 OR Lasted < 0 OR Lasted >= {least:Int64} - 1000000000)
             AND ({most:Int64} < 0 OR Lasted < 0 OR Lasted <= {most:Int64})
             AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
+            AND
+            (
+                {q:String} = '' OR Workflow = '' OR positionCaseInsensitiveUTF8(RunId, {q:String}) > 0
+                OR positionCaseInsensitiveUTF8(Workflow, {q:String}) > 0 OR positionCaseInsensitiveUTF8(ErrorMessage, {q:String}) > 0
+            )
 """
 """What the ending of a run that passes the filter passes, too."""
 
@@ -99,6 +104,42 @@ SELECT min(Period), count() FROM
     LIMIT {portion:UInt32}
 )
 """,
+)
+
+_IN_SPAN: Final = """
+Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
+"""
+_NAMED: Final = """
+(Workflow = '' OR positionCaseInsensitiveUTF8(Workflow, {q:String}) > 0 OR positionCaseInsensitiveUTF8(RunId, {q:String}) > 0)
+"""
+_SAID: Final = "positionCaseInsensitiveUTF8(ErrorMessage, {q:String}) > 0"
+
+_HEARD: Final = joined("FROM stagelight_run_periods WHERE", _IN_SPAN)
+_TOLD: Final = joined("FROM stagelight_run_endings WHERE", _IN_SPAN, "AND", _SAID)
+_TEXTS: Final = joined("SELECT RunId", _HEARD, "AND", _NAMED, "UNION ALL SELECT RunId", _TOLD)
+
+IN_TEXTS: Final = joined("RunId IN (", _TEXTS, ")")
+"""Runs of which a text is in the id or the workflow, as they were heard of, or in the error, as they ended."""
+IN_LATER_TEXTS: Final = joined(
+    "RunId IN (",
+    _TEXTS,
+    "UNION ALL SELECT RunId",
+    _HEARD,
+    "AND RunId IN (SELECT RunId FROM stagelight_run_endings WHERE Period > {ceiling:UInt32} AND",
+    _SAID,
+    "))",
+)
+"""The same where runs of the window may have ended after it."""
+
+_LATEST: Final = "ORDER BY Period DESC LIMIT {portion:UInt32}"
+TEXT_FLOOR: Final = joined(
+    "SELECT min(Period), count() FROM (SELECT Period FROM (",
+    joined("(SELECT Period", _HEARD, "AND", _NAMED, _LATEST, ")"),
+    "UNION ALL",
+    joined("(SELECT Period", _TOLD, _LATEST, ")"),
+    ")",
+    _LATEST,
+    ")",
 )
 
 RUNS: Final = joined(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stagelight.conventions import RunStatus, StepStatus
 from stagelight.events import Event, Failure
-from stagelight_collector.history import cursors, queries
+from stagelight_collector.history import cursors, queries, walks
+from stagelight_collector.history.bounded import ask, result
 from stagelight_collector.history.cursors import EventKey, RunKey
-from stagelight_collector.history.errors import HistoryError
 from stagelight_collector.history.layout import found_layout
 from stagelight_collector.history.records import (
     HistoryStatus,
@@ -25,43 +25,13 @@ from stagelight_collector.history.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from stagelight_collector.history.engine import Handle, Result
+    from stagelight_collector.history.engine import Handle
 
 MAX_PAGE: Final = 10_000
 """The most rows of any answer."""
 
-PORTION: Final = 64
-"""How many candidates the list of runs looks at first, at least; four times as many each time it finds too few."""
-
-BUDGET: Final = 100_000
-"""How many candidates one page may look at; then it is handed out as it is."""
-
-_LAST: Final = 2**63 - 1
 _NO_EVENT: Final = EventKey(0, "", "", 0, 0)
 _log: Final = logging.getLogger(__name__)
-
-
-def ask(handle: Handle, query: str, **parameters: Any) -> Sequence[Sequence[Any]]:
-    """Run one query within the bounds.
-
-    Raises:
-        HistoryError: It failed or exceeded them.
-    """
-    return _result(handle, query, parameters).result_rows
-
-
-def _result(handle: Handle, query: str, parameters: Mapping[str, Any]) -> Result:
-    try:
-        return handle.query(
-            query, {name: _clean(value) for name, value in parameters.items()}, queries.LIMITS
-        )
-    except Exception as error:
-        raise HistoryError(f"a query of history failed: {error}", retryable=True) from error
-
-
-def _clean(value: Any) -> Any:
-    """Replace lone surrogates, which a query string can carry and UTF-8 cannot."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _capped(limit: int) -> int:
@@ -75,11 +45,13 @@ def list_runs(handle: Handle, wanted: RunFilter, cursor: str | None, limit: int)
     """Return runs, newest first by (start, id)."""
     limit = _capped(limit)
     since = max(wanted.since or 0, 0)
-    before = cursors.run_key(cursor) if cursor else RunKey(_LAST, "")
+    before = cursors.run_key(cursor) if cursor else RunKey(walks.LAST, "")
     if wanted.until is not None:
         before = min(before, RunKey(max(wanted.until, 0), ""))
     found: list[RunRecord] = []
-    walk = _walk(handle, wanted, since=since, before=before.started, portion=max(PORTION, 3 * limit))
+    walk = walks.walk(
+        handle, wanted, since=since, before=before.started, portion=max(walks.PORTION, 3 * limit)
+    )
     for floor, ceiling in walk:
         span = {"floor": floor, "ceiling": ceiling, "since": max(since, floor * queries.PERIOD_NS)}
         found += _runs(handle, wanted, before, span, limit + 1 - len(found), walk.candidates)
@@ -105,25 +77,13 @@ def _runs(
         queries.runs(len(wanted.attributes), candidates),
         **span,
         **_attributes(wanted, span["since"], before.started),
-        **_ended(wanted),
+        **walks.ended(wanted),
         before=before.started,
         before_id=before.id,
         service=wanted.service,
-        q=wanted.q,
         limit=limit,
     )
     return map(_run_record, rows)
-
-
-def _ended(wanted: RunFilter) -> dict[str, Any]:
-    """Return the parameters of what an ending tells."""
-    return {
-        "workflow": wanted.workflow,
-        "status": wanted.status.value if wanted.status else "",
-        "error": wanted.error,
-        "least": -1 if wanted.min_duration is None else wanted.min_duration,
-        "most": -1 if wanted.max_duration is None else wanted.max_duration,
-    }
 
 
 def _attributes(wanted: RunFilter, since: int, before: int) -> dict[str, Any]:
@@ -132,104 +92,11 @@ def _attributes(wanted: RunFilter, since: int, before: int) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {
         "spans_since": max(since - queries.PERIOD_NS, 0),
-        "spans_until": min(before, _LAST - queries.PERIOD_NS) + queries.PERIOD_NS,
+        "spans_until": min(before, walks.LAST - queries.PERIOD_NS) + queries.PERIOD_NS,
     }
     for number, (key, value) in enumerate(wanted.attributes):
         found |= {f"key_{number}": key, f"value_{number}": value}
     return found
-
-
-class _Walk:
-    """Walks back through the periods in which runs were heard of, in portions of a bounded number of candidates."""
-
-    def __init__(
-        self, handle: Handle, workflow: str, *, since: int, before: int, portion: int = PORTION
-    ) -> None:
-        self._handle = handle
-        self._workflow = workflow
-        self._bottom = since // queries.PERIOD_NS
-        self._ceiling = before // queries.PERIOD_NS
-        self._portion = portion
-        self._budget = BUDGET
-        self.exhausted = False
-        """There is nothing further back."""
-
-    @property
-    def candidates(self) -> str:
-        """The condition that a run is one of the portion."""
-        return queries.IN_PERIODS
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        while self._budget > 0 and self._ceiling >= self._bottom:
-            floor, seen = self._floor(min(self._portion, self._budget))
-            self.exhausted = seen < min(self._portion, self._budget)
-            yield (self._bottom if self.exhausted else floor), self._ceiling
-            if self.exhausted:
-                return
-            self._budget -= seen
-            self._portion *= 4
-            self._ceiling = floor - 1
-        self.exhausted = self._ceiling < self._bottom
-
-    def _floor(self, portion: int) -> tuple[int, int]:
-        ((floor, seen),) = ask(
-            self._handle,
-            queries.FLOOR,
-            floor=self._bottom,
-            ceiling=self._ceiling,
-            workflow=self._workflow,
-            portion=portion,
-        )
-        return int(floor), int(seen)
-
-
-class _EndingsWalk(_Walk):
-    """Walks back through the endings of runs that pass a filter: few, as a rule, of all the runs there are."""
-
-    def __init__(self, handle: Handle, wanted: RunFilter, *, since: int, before: int, portion: int) -> None:
-        super().__init__(handle, wanted.workflow, since=since, before=before, portion=portion)
-        self._ended = _ended(wanted)
-        self._newest = self._ceiling
-
-    @property
-    def candidates(self) -> str:
-        first = self._ceiling == self._newest and self._newest >= _LAST // queries.PERIOD_NS
-        return queries.IN_ENDINGS if first else queries.IN_LATER_ENDINGS
-
-    def _floor(self, portion: int) -> tuple[int, int]:
-        ((floor, seen),) = ask(
-            self._handle,
-            queries.ENDINGS_FLOOR,
-            floor=self._bottom,
-            ceiling=self._ceiling,
-            portion=portion,
-            **self._ended,
-        )
-        if self.candidates == queries.IN_ENDINGS:
-            return int(floor), int(seen)
-        # Who was heard of in the window is looked up, so it must be bounded, too.
-        lowest, heard = super()._floor(BUDGET)
-        if heard < BUDGET or lowest <= floor:
-            return (int(floor), int(seen)) if seen >= portion or heard < BUDGET else (lowest, portion)
-        return lowest, portion
-
-
-def _walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, portion: int) -> _Walk:
-    ended = (
-        wanted.status in _ENDS or wanted.error or (wanted.min_duration, wanted.max_duration) != (None, None)
-    )
-    if ended:
-        return _EndingsWalk(handle, wanted, since=since, before=before, portion=portion)
-    return _Walk(handle, wanted.workflow, since=since, before=before, portion=portion)
-
-
-_ENDS: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED})
-
-
-def latest(handle: Handle, since: int, workflow: str = "") -> dict[str, Any]:
-    """Return the parameters for the latest runs, as many as the budget allows."""
-    floor, ceiling = next(iter(_Walk(handle, workflow, since=since, before=_LAST, portion=BUDGET)))
-    return {"floor": floor, "ceiling": ceiling, "workflow": workflow}
 
 
 def _run_record(row: Sequence[Any]) -> RunRecord:
@@ -279,7 +146,7 @@ def run(handle: Handle, run_id: str) -> RunRecord | None:
 
 def workflows(handle: Handle, since: int) -> list[WorkflowRecord]:
     """Return the workflows of the latest runs, the latest started first."""
-    rows = ask(handle, queries.WORKFLOWS, **latest(handle, since), limit=1_000)
+    rows = ask(handle, queries.WORKFLOWS, **walks.latest(handle, since), limit=1_000)
     return [
         WorkflowRecord(name=name, runs=runs, running=running, failed=failed, last_started=started)
         for name, runs, running, failed, started in rows
@@ -288,7 +155,7 @@ def workflows(handle: Handle, since: int) -> list[WorkflowRecord]:
 
 def trace_runs(handle: Handle, since: int, limit: int) -> dict[str, str]:
     """Return the run of each trace, the latest heard of last."""
-    rows = ask(handle, queries.TRACE_RUNS, **latest(handle, since), since=since, limit=_capped(limit))
+    rows = ask(handle, queries.TRACE_RUNS, **walks.latest(handle, since), since=since, limit=_capped(limit))
     return {trace: run_id for trace, run_id, _ in reversed(rows)}
 
 
@@ -324,11 +191,11 @@ def run_spans(handle: Handle, run_id: str, limit: int) -> list[dict[str, Any]]:
     parameters = {
         "trace_ids": trace_ids,
         "since": start * second,
-        "until": min((end + 1) * second, _LAST),
+        "until": min((end + 1) * second, walks.LAST),
         "limit": _capped(limit),
     }
-    result = _result(handle, queries.SPANS, parameters)
-    return [_span(dict(zip(result.column_names, row, strict=True))) for row in result.result_rows]
+    spans = result(handle, queries.SPANS, parameters)
+    return [_span(dict(zip(spans.column_names, row, strict=True))) for row in spans.result_rows]
 
 
 def _span(row: dict[str, Any]) -> dict[str, Any]:

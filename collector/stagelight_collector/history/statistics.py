@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from stagelight_collector.history.bounded import ask
 from stagelight_collector.history.queries import IN_PERIODS, joined
-from stagelight_collector.history.reader import ask, latest
 from stagelight_collector.history.records import (
     Durations,
     ErrorGroup,
@@ -13,6 +13,7 @@ from stagelight_collector.history.records import (
     TrendPart,
     WorkflowStatistics,
 )
+from stagelight_collector.history.walks import latest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS, columns
 from stagelight_collector.history import queries
+from stagelight_collector.history.bounded import ask
 from stagelight_collector.history.errors import RunTooLarge
-from stagelight_collector.history.reader import MAX_PAGE, ask, run_events
+from stagelight_collector.history.reader import MAX_PAGE, run_events
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Lists of runs that ended some way walk the endings; they give the same runs as looking at every run."""
+"""Lists of runs that ended some way, or that have a text somewhere, look at few runs; they give the same as looking at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from stagelight.conventions import EventType, RunStatus
 from stagelight.events import Event, Failure
-from stagelight_collector.history import RunFilter, reader
+from stagelight_collector.history import RunFilter, walks
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ ENDS: Final = (EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_TERM
 FILTERS: Final[tuple[dict[str, Any], ...]] = (
     {"status": RunStatus.FAILED}, {"status": RunStatus.COMPLETED}, {"status": RunStatus.TERMINATED}, {"error": "time"},
     {"min_duration": 300 * SECOND}, {"max_duration": 20 * SECOND}, {"status": RunStatus.FAILED, "workflow": "w1"},
+    {"q": "r04"}, {"q": "W1"}, {"q": "LOST"}, {"q": "lost", "workflow": "w2"}, {"q": "lost", "until": NOW + 500 * PERIOD},
+    {"q": "lost", "status": RunStatus.FAILED}, {"q": "w2", "status": RunStatus.COMPLETED}, {"q": "r0", "min_duration": 300 * SECOND},
     {"status": RunStatus.FAILED, "until": NOW + 500 * PERIOD}, {"status": RunStatus.FAILED, "since": NOW + 300 * PERIOD, "error": "Key"},
 )  # fmt: skip
 
@@ -33,7 +35,7 @@ def life(chance: random.Random, number: int) -> list[list[Event]]:
     lasted = chance.choice([0, 5, 40, 400, 4000]) * SECOND
     kind = chance.choice(ENDS)
     error = (
-        Failure(type=chance.choice(["TimeoutError", "KeyError"]), message="no")
+        Failure(type=chance.choice(["TimeoutError", "KeyError"]), message=f"lost {number}")
         if kind is EventType.RUN_FAILED
         else None
     )
@@ -61,7 +63,7 @@ def life(chance: random.Random, number: int) -> list[list[Event]]:
             first = Event(
                 type=EventType.RUN_FAILED,
                 time=start + 1,
-                error=Failure(type="KeyError", message="no"),
+                error=Failure(type="KeyError", message="lost at first"),
                 **named,
             )
             return [[began, first], [Event(type=EventType.RUN_RESUMED, time=start + 2, **named)], [ended]]
@@ -101,20 +103,23 @@ async def walked(history: History, wanted: RunFilter, limit: int) -> list[str]:
 
 def _plainly(handle: Any, wanted: RunFilter, **given: int) -> object:
     """Walk through all runs, whatever is wanted."""
-    return reader._Walk(handle, wanted.workflow, **given)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the other way
+    return walks.Walk(handle, wanted.workflow, **given)
 
 
 @pytest.mark.usefixtures("many")
-async def test_the_endings_list_what_all_runs_list(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_short_ways_list_what_all_runs_list(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = [RunFilter(**fields) for fields in FILTERS]
     with monkeypatch.context() as plain:
-        plain.setattr(reader, "_ENDS", frozenset[RunStatus]())
-        plain.setattr(reader, "_EndingsWalk", _plainly)
+        plain.setattr(walks, "EndingsWalk", _plainly)
+        plain.setattr(walks, "TextWalk", _plainly)
         expected = [await walked(history, one, 1000) for one in wanted]
     assert all(expected), "a filter that finds nothing shows nothing"
-    for portion, budget, limit in ((64, 100_000, 1000), (4, 100_000, 11), (2, 40, 9)):
-        monkeypatch.setattr(reader, "PORTION", portion)
-        monkeypatch.setattr(reader, "BUDGET", budget)
+    for portion, budget, scanned, limit in ((64, 100_000, 1_000, 1000), (4, 100_000, 50, 11), (2, 40, 20, 9)):
+        monkeypatch.setattr(walks, "PORTION", portion)
+        monkeypatch.setattr(walks, "BUDGET", budget)
+        monkeypatch.setattr(walks, "SCANNED", scanned)
         for one, runs in zip(wanted, expected, strict=True):
             assert await walked(history, one, limit) == runs, (portion, one)
 

@@ -20,8 +20,8 @@ from stagelight_collector.history import (
     HistoryClosed,
     HistoryError,
     RunFilter,
+    bounded,
     open_history,
-    reader,
     store,
 )
 from stagelight_collector.history.engine import ChdbEngine, ServerEngine, engine_of
@@ -165,11 +165,11 @@ async def test_after_an_error_the_next_answer_is_its_own(engine_path: Path) -> N
         for _ in range(3):
             with pytest.raises(HistoryError, match="failed"):
                 await lane.call(
-                    lambda handle: reader.ask(
+                    lambda handle: bounded.ask(
                         handle, "SELECT throwIf(number = 5) FROM numbers(10) SETTINGS max_block_size = 1"
                     )
                 )
-            assert await lane.call(lambda handle: reader.ask(handle, "SELECT 1")) == [(1,)]
+            assert await lane.call(lambda handle: bounded.ask(handle, "SELECT 1")) == [(1,)]
     finally:
         await lane.close()
 
@@ -224,7 +224,7 @@ async def test_a_query_is_bounded_in_memory_time_and_rows(engine_path: Path) -> 
             ("SELECT number FROM numbers(300000)", "(?i)limit for result"),
         ):
             with pytest.raises(HistoryError, match=limit):
-                await lane.call(functools.partial(reader.ask, query=query))
+                await lane.call(functools.partial(bounded.ask, query=query))
     finally:
         await lane.close()
 
