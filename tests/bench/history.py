@@ -98,6 +98,7 @@ FILTERS: Final[Mapping[str, tuple[RunFilter, str]]] = {
         f"Started >= fromUnixTimestamp64Nano({END_NS - 40_000 * MINUTE}) AND Started < fromUnixTimestamp64Nano({END_NS - 20_000 * MINUTE})",
     ),
     "duration": (RunFilter(min_duration=5 * MINUTE), "DurationMs >= 300000"),
+    "running": (RunFilter(status=RunStatus.RUNNING), "Status = 'running'"),
     "error": (RunFilter(error="timeout"), "positionCaseInsensitiveUTF8(ErrorType, 'timeout') > 0"),
     "text": (RunFilter(q="be taken"), "positionCaseInsensitiveUTF8(ErrorMessage, 'be taken') > 0"),
     "text of no run": (

@@ -44,6 +44,7 @@ DELETE_EXPIRED: Final = tuple(
         "stagelight_step_states",
         "stagelight_run_states",
         "stagelight_run_endings",
+        "stagelight_run_resumptions",
         "stagelight_run_periods",
     )
 )
@@ -60,6 +61,7 @@ DELETE_RUN: Final = (
     "DELETE FROM stagelight_events WHERE RunId = {run_id:String}",
     "DELETE FROM stagelight_step_states WHERE RunId = {run_id:String}",
     "DELETE FROM stagelight_run_endings WHERE RunId = {run_id:String}",
+    "DELETE FROM stagelight_run_resumptions WHERE RunId = {run_id:String}",
     "DELETE FROM stagelight_run_periods WHERE RunId = {run_id:String}",
     "DELETE FROM stagelight_run_states WHERE RunId = {run_id:String}",
 )

@@ -131,6 +131,25 @@ IN_LATER_TEXTS: Final = joined(
 )
 """The same where runs of the window may have ended after it."""
 
+_ENDS_SINCE: Final = "SELECT RunId FROM stagelight_run_endings WHERE Period >= {floor:UInt32}"
+_NOT_RESUMED: Final = (
+    "RunId NOT IN (SELECT RunId FROM stagelight_run_resumptions WHERE Period >= {floor:UInt32})"
+)
+
+
+def _open(ends: str) -> str:
+    """Return what may go on of what was heard of: it has no end, or went on after one."""
+    return joined(_HEARD, "AND NOT (RunId IN (", ends, ") AND", _NOT_RESUMED, ")")
+
+
+_OPEN: Final = _open(_ENDS_SINCE)
+_OPEN_LATER: Final = _open(joined(_ENDS_SINCE, "AND RunId IN (SELECT RunId", _HEARD, ")"))
+
+IN_OPEN: Final = joined("RunId IN (SELECT RunId", _OPEN, ")")
+"""Runs that may go on."""
+IN_LATER_OPEN: Final = joined("RunId IN (SELECT RunId", _OPEN_LATER, ")")
+"""The same where most ends are those of other runs, after the window."""
+
 _LATEST: Final = "ORDER BY Period DESC LIMIT {portion:UInt32}"
 TEXT_FLOOR: Final = joined(
     "SELECT min(Period), count() FROM (SELECT Period FROM (",
@@ -138,6 +157,14 @@ TEXT_FLOOR: Final = joined(
     "UNION ALL",
     joined("(SELECT Period", _TOLD, _LATEST, ")"),
     ")",
+    _LATEST,
+    ")",
+)
+
+OPEN_FLOOR: Final = joined("SELECT min(Period), count() FROM (SELECT Period", _OPEN, _LATEST, ")")
+LATER_OPEN_FLOOR: Final = joined(
+    "SELECT min(Period), count() FROM (SELECT Period",
+    _OPEN_LATER,
     _LATEST,
     ")",
 )

@@ -26,7 +26,11 @@ def _read(version: int) -> Sequence[str]:
     return [statement.strip() for statement in text.split("\n;\n") if statement.strip()]
 
 
-MIGRATIONS: Final[Sequence[Callable[[], Sequence[str]]]] = (lambda: _read(1), lambda: _read(2))
+MIGRATIONS: Final[Sequence[Callable[[], Sequence[str]]]] = (
+    lambda: _read(1),
+    lambda: _read(2),
+    lambda: _read(3),
+)
 """What leads from one version to the next: version n is reached by the n-th entry. Statements may run again."""
 
 VERSION: Final = len(MIGRATIONS)

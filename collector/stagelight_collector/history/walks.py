@@ -27,6 +27,10 @@ BUDGET: Final = 100_000
 SCANNED: Final = 500_000
 """In how many rows of what was heard of one page may look for a text, which takes 25 ms; then it is handed out as it is."""
 
+SIFTED: Final = 100_000
+"""Among how many rows of what was heard of one page may look for runs that are not over, which takes 50 ms; then it is handed out as
+it is."""
+
 LAST: Final = 2**63 - 1
 """Later than every run, in Unix nanoseconds."""
 
@@ -124,37 +128,79 @@ class EndingsWalk(Walk):
         return lowest, portion
 
 
-class TextWalk(Walk):
-    """Walks back through the runs whose id, workflow or error holds a text, as far as a bounded number of rows reaches."""
+class _FarWalk(Walk):
+    """Walks back through candidates that are few among many, as far as a bounded number of rows reaches."""
+
+    @property
+    def floors(self) -> str:
+        """The query that finds the floor of a portion."""
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> int:
+        """How many rows of what was heard of one page may go through."""
+        raise NotImplementedError
 
     def __init__(self, handle: Handle, wanted: RunFilter, *, since: int, before: int, portion: int) -> None:
         super().__init__(handle, wanted.workflow, since=since, before=before, portion=portion)
-        self._q = wanted.q
-
-    @property
-    def candidates(self) -> str:
-        """The condition that a text is somewhere in it."""
-        return queries.IN_TEXTS if self._first else queries.IN_LATER_TEXTS
+        self._asked = {"workflow": wanted.workflow, "q": wanted.q}
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        reach, seen = super()._floor(SCANNED)
-        if whole := seen < SCANNED:
-            reach = self._bottom
-        self._bottom = max(self._bottom, reach)
+        reach, seen = super()._floor(self.rows)
+        whole = seen < self.rows
+        if not whole:
+            self._bottom = max(self._bottom, reach)
         yield from super().__iter__()
         self.exhausted = self.exhausted and whole
 
     def _floor(self, portion: int) -> tuple[int, int]:
         ((floor, seen),) = ask(
             self._handle,
-            queries.TEXT_FLOOR,
+            self.floors,
             floor=self._bottom,
             ceiling=self._ceiling,
             portion=portion,
-            workflow=self._workflow,
-            q=self._q,
+            **self._asked,
         )
         return int(floor), int(seen)
+
+
+class OpenWalk(_FarWalk):
+    """Walks back through the runs that are not over."""
+
+    @property
+    def floors(self) -> str:
+        """The query of what may go on."""
+        return queries.OPEN_FLOOR if self._first else queries.LATER_OPEN_FLOOR
+
+    @property
+    def rows(self) -> int:
+        """As many as make sets of them in 50 ms."""
+        return SIFTED
+
+    @property
+    def candidates(self) -> str:
+        """The condition that it may go on."""
+        return queries.IN_OPEN if self._first else queries.IN_LATER_OPEN
+
+
+class TextWalk(_FarWalk):
+    """Walks back through the runs whose id, workflow or error holds a text."""
+
+    @property
+    def floors(self) -> str:
+        """The query of where a text is."""
+        return queries.TEXT_FLOOR
+
+    @property
+    def rows(self) -> int:
+        """As many as are looked through in 25 ms."""
+        return SCANNED
+
+    @property
+    def candidates(self) -> str:
+        """The condition that a text is somewhere in it."""
+        return queries.IN_TEXTS if self._first else queries.IN_LATER_TEXTS
 
 
 def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, portion: int) -> Walk:
@@ -164,6 +210,8 @@ def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, portion:
     )
     if by_end:
         return EndingsWalk(handle, wanted, since=since, before=before, portion=portion)
+    if wanted.status is not None:
+        return OpenWalk(handle, wanted, since=since, before=before, portion=portion)
     if wanted.q:
         return TextWalk(handle, wanted, since=since, before=before, portion=portion)
     return Walk(handle, wanted.workflow, since=since, before=before, portion=portion)

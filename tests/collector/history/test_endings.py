@@ -22,6 +22,7 @@ ENDS: Final = (EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_TERM
 FILTERS: Final[tuple[dict[str, Any], ...]] = (
     {"status": RunStatus.FAILED}, {"status": RunStatus.COMPLETED}, {"status": RunStatus.TERMINATED}, {"error": "time"},
     {"min_duration": 300 * SECOND}, {"max_duration": 20 * SECOND}, {"status": RunStatus.FAILED, "workflow": "w1"},
+    {"status": RunStatus.RUNNING}, {"status": RunStatus.RUNNING, "q": "w1"}, {"status": RunStatus.RUNNING, "until": NOW + 500 * PERIOD},
     {"q": "r04"}, {"q": "W1"}, {"q": "LOST"}, {"q": "lost", "workflow": "w2"}, {"q": "lost", "until": NOW + 500 * PERIOD},
     {"q": "lost", "status": RunStatus.FAILED}, {"q": "w2", "status": RunStatus.COMPLETED}, {"q": "r0", "min_duration": 300 * SECOND},
     {"status": RunStatus.FAILED, "until": NOW + 500 * PERIOD}, {"status": RunStatus.FAILED, "since": NOW + 300 * PERIOD, "error": "Key"},
@@ -114,12 +115,14 @@ async def test_the_short_ways_list_what_all_runs_list(
     with monkeypatch.context() as plain:
         plain.setattr(walks, "EndingsWalk", _plainly)
         plain.setattr(walks, "TextWalk", _plainly)
+        plain.setattr(walks, "OpenWalk", _plainly)
         expected = [await walked(history, one, 1000) for one in wanted]
     assert all(expected), "a filter that finds nothing shows nothing"
     for portion, budget, scanned, limit in ((64, 100_000, 1_000, 1000), (4, 100_000, 50, 11), (2, 40, 20, 9)):
         monkeypatch.setattr(walks, "PORTION", portion)
         monkeypatch.setattr(walks, "BUDGET", budget)
         monkeypatch.setattr(walks, "SCANNED", scanned)
+        monkeypatch.setattr(walks, "SIFTED", scanned)
         for one, runs in zip(wanted, expected, strict=True):
             assert await walked(history, one, limit) == runs, (portion, one)
 

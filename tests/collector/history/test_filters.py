@@ -8,7 +8,7 @@ import pytest
 
 from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
-from stagelight_collector.history import RunFilter, reader
+from stagelight_collector.history import RunFilter, walks
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def test_each_filter_lists_what_it_says(history: History, monkeypatch: pyt
         ({"attributes": (("{value_0:String}", "\\"),)}, []),
     ]
     for portion in (64, 2):
-        monkeypatch.setattr(reader, "PORTION", portion)
+        monkeypatch.setattr(walks, "PORTION", portion)
         for wanted, numbers in cases:
             ids: list[str] = []
             cursor: str | None = None

@@ -30,6 +30,7 @@ NAMES: Final = {
     "otel_traces", "otel_traces_trace_id_ts", "otel_logs", "otel_metrics_gauge", "otel_metrics_sum", "otel_metrics_histogram",
     "otel_metrics_exponential_histogram", "otel_metrics_summary", "stagelight_schema", "stagelight_events",
     "stagelight_run_states", "stagelight_step_states", "stagelight_run_periods", "stagelight_run_endings",
+    "stagelight_run_resumptions",
 }  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def test_on_a_cluster_each_table_is_replicated_and_spread_and_views_stay_on_thei
     views = re.findall(
         r"MATERIALIZED VIEW IF NOT EXISTS \w+ ON CLUSTER 'main' TO (\w+) AS.*?FROM (\w+)", text, re.DOTALL
     )
-    assert len(views) == 5
+    assert len(views) == 6
     assert all(name.endswith("_local") for pair in views for name in pair)
     assert set(re.findall(r"'(stagelight_\w+_local)', (\w+\(\w+\))\)", text)) == {
         (f"{name}_local", "cityHash64(RunId)")
@@ -117,7 +118,7 @@ async def test_what_a_shard_holds_comes_out_of_the_spread_tables_and_views(
                 here,
             )
             handle.command(
-                here.replace("INSERT INTO stagelight_run_endings", "INSERT INTO stagelight_run_endings_local")
+                re.sub(r"INSERT INTO (stagelight_run_(?:endings|resumptions))", r"INSERT INTO \1_local", here)
             )
         handle.command(
             "INSERT INTO stagelight_schema_local (Version) SELECT number + 1 FROM numbers({n:UInt32})",

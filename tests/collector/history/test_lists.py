@@ -8,7 +8,7 @@ import pytest
 
 from stagelight.conventions import EventType, RunStatus, StepStatus
 from stagelight.events import Event, Failure
-from stagelight_collector.history import BadCursor, RunFilter, reader
+from stagelight_collector.history import BadCursor, RunFilter, walks
 
 if TYPE_CHECKING:
     from stagelight_collector.history import History
@@ -54,7 +54,7 @@ async def test_runs_are_listed_newest_first_and_those_of_one_moment_by_id(histor
 async def test_a_run_is_listed_once_at_its_start_however_long_it_is_heard_of(
     history: History, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "PORTION", 2)
+    monkeypatch.setattr(walks, "PORTION", 2)
     await put(ended("long", 90), started("other", 50))
     await put(
         *[Event(type=EventType.PROGRESS, run_id="long", time=NOW + s * SECOND) for s in range(5, 80, 5)]
@@ -175,13 +175,16 @@ async def test_a_made_up_cursor_is_refused(history: History, cursor: str) -> Non
 async def test_a_filter_that_matches_little_searches_in_bounded_portions(
     history: History, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "PORTION", 2)
-    monkeypatch.setattr(reader, "BUDGET", 50)
+    monkeypatch.setattr(walks, "PORTION", 2)
+    for bound in ("BUDGET", "SCANNED", "SIFTED"):
+        monkeypatch.setattr(walks, bound, 50)
     await put(*[started(f"r{n:03}", n * 10) for n in range(100)], ended("r001", 11, EventType.RUN_FAILED))
 
     first = await history.list_runs(RunFilter(q="r001"), None, 5)
 
     assert (list(first.items), first.cursor is None) == ([], False)
+    assert await listed(history, limit=5, q="r001") == ["r001"]
+    assert len(await listed(history, limit=5, status=RunStatus.RUNNING)) == 99
     assert [
         run.id for run in (await history.list_runs(RunFilter(status=RunStatus.FAILED), None, 5)).items
     ] == ["r001"]

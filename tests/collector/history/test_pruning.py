@@ -22,7 +22,7 @@ NOW = 1_764_072_000 * SECOND
 """2025-11-25 12:00 UTC, a Tuesday."""
 TABLES = (
     "otel_traces", "otel_traces_trace_id_ts", "otel_logs", "stagelight_events", "stagelight_run_states",
-    "stagelight_step_states", "stagelight_run_endings", "stagelight_run_periods",
+    "stagelight_step_states", "stagelight_run_endings", "stagelight_run_resumptions", "stagelight_run_periods",
 )  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def life(run_id: str, begin: int, end: int, trace: str = "") -> list[Event]:
     return [
         Event(type=EventType.RUN_STARTED, time=begin, **named),
         Event(type=EventType.STEP_STARTED, time=begin, step_id="s", step_name="load", attempt=1, **named),
+        Event(type=EventType.RUN_RESUMED, time=begin, **named),
         Event(type=EventType.RUN_COMPLETED, time=end, **named),
     ]
 
@@ -98,7 +99,7 @@ async def test_a_run_is_forgotten_when_nothing_of_it_is_left(history: History, a
     found = await history.prune(Retention(runs=7), NOW)
     assert found == would
     assert [(item.table, item.partition, item.rows) for item in found.dropped] == [
-        ("stagelight_events", "2025-11-03", 5)
+        ("stagelight_events", "2025-11-03", 7)
     ]
     assert found.runs == 1
     assert await ids(history) == ["new", "long"]

@@ -104,7 +104,8 @@ async def test_a_newer_schema_is_refused_in_one_line(
     await history.close()
     ask("INSERT INTO stagelight_schema (Version) SELECT 99")
     with pytest.raises(
-        HistoryError, match=r"^history has schema 99 and this collector knows 2; upgrade stagelight .*$"
+        HistoryError,
+        match=rf"^history has schema 99 and this collector knows {schema.VERSION}; upgrade stagelight .*$",
     ):
         await open_history(dsn, data_dir=engine_path)
     assert ask("SELECT count() FROM stagelight_events") == [(1,)]
@@ -124,4 +125,6 @@ async def test_a_migration_runs_once_and_in_order(
     for _ in range(2):
         await (await open_history(dsn, data_dir=engine_path)).close()
     assert ask("SELECT a, b FROM later") == []
-    assert ask("SELECT Version FROM stagelight_schema ORDER BY Version") == [(1,), (2,), (3,), (4,)]
+    assert ask("SELECT Version FROM stagelight_schema ORDER BY Version") == [
+        (n + 1,) for n in range(schema.VERSION)
+    ]
