@@ -138,7 +138,7 @@ def fuzz() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(seeds()):
             Path(folder, str(number)).write_bytes(seed)
-        options = ["-runs=1000000", f"-max_len={LONGEST}", "-timeout=10", "-verbosity=0", *sys.argv[1:]]
+        options = ["-runs=1000000", f"-max_len={LONGEST}", "-timeout=60", "-verbosity=0", *sys.argv[1:]]
         for name in NAMES:  # what is imported late is imported
             parse(b"export class A {}\ndef run(): ...", name)
         sys.addaudithook(never)
