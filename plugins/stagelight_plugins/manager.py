@@ -41,6 +41,8 @@ class PluginInfo:
     hooks: tuple[str, ...] = ()
     problem: str = ""
     """Why it is not loaded although it should be."""
+    blocked: bool = False
+    """Whether the configuration says that it must not be loaded."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-compatible data."""
@@ -113,10 +115,10 @@ class Plugins:
         return [(implementation.plugin_name, _narrowed(implementation)) for implementation in found]
 
     def infos(self) -> list[PluginInfo]:
-        """Return all plugins: the loaded ones, then those that are installed but not named in the configuration."""
+        """Return all plugins: those that the configuration loads or blocks, then the others that are installed."""
         idle = [_info(name, "third-party", entry) for name, entry in sorted(self._installed.items())]
-        idle = [info for info in idle if info.name not in self._infos]
-        return [*self._infos.values(), *idle]
+        found = [*self._infos.values(), *(info for info in idle if info.name not in self._infos)]
+        return [replace(info, blocked=info.name in self._blocked) for info in found]
 
     @contextmanager
     def _leaving_out(self, info: PluginInfo) -> Generator[None]:
@@ -131,6 +133,8 @@ class Plugins:
         entry = self._installed.get(name)
         if entry is None:
             raise UnknownPlugin(name, sorted(self._installed))
+        if name in self._blocked:
+            return  # not even imported
         if len(self._rivals[name]) > 1:
             rivals = " and ".join(sorted(self._rivals[name]))
             raise BrokenPlugin(name, f"{rivals} both provide it, so uninstall one of them")
@@ -141,7 +145,9 @@ class Plugins:
         self._register(name, plugin, _info(name, "third-party", entry))
 
     def _import(self, name: str, module: str) -> None:
-        if name not in self._blocked:
+        if name in self._blocked:
+            self._infos[name] = _info(name, "built-in")
+        else:
             self._register(name, importlib.import_module(module), _info(name, "built-in"))
 
     def _register(self, name: str, plugin: object, info: PluginInfo) -> None:

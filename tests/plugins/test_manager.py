@@ -114,6 +114,20 @@ def test_a_blocked_plugin_is_not_loaded(installed: str) -> None:
     assert plugins.call("register_pages", collector=None) == []
 
 
+@pytest.mark.parametrize("load", [True, False])
+def test_a_blocked_plugin_is_listed_as_that_and_not_imported(
+    installed: str, tmp_path: Path, load: bool
+) -> None:
+    plugins = Plugins(load=[installed] * load, block=[installed, BUILT_INS[0]])
+    found = {info.name: (info.kind, info.loaded, info.blocked, info.problem) for info in plugins.infos()}
+
+    assert found[installed] == ("third-party", False, True, "")
+    assert found[BUILT_INS[0]] == ("built-in", False, True, "")
+    assert found[BUILT_INS[1]] == ("built-in", True, False, "")
+    assert {info.name: info.to_dict()["blocked"] for info in plugins.infos()}[BUILT_INS[0]] is True
+    assert not (tmp_path / "imported").exists()
+
+
 def test_a_part_of_the_collector_cannot_be_blocked() -> None:
     with pytest.raises(CoreBlocked, match="'greeter' is a part of the collector"):
         Plugins([("greeter", Greeter())], block=["greeter"])

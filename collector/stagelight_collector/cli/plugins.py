@@ -37,12 +37,14 @@ def plugins(as_json: bool) -> None:
     for info in found:
         if info.problem:
             click.echo(f"stagelight: {info.problem}", err=True)
-    if any(not info.loaded and not info.problem for info in found):
+    for name in sorted({*settings.plugin_names("block")} - {info.name for info in found}):
+        click.echo(f"stagelight: [plugins] block names {name!r}, but no plugin is called so", err=True)
+    if any(not (info.loaded or info.problem or info.blocked) for info in found):
         click.echo("Load one by naming it in stagelight.toml: [plugins] load = ['name']", err=True)
 
 
 def _row(info: PluginInfo) -> list[Text | str]:
-    loaded: Text | str = "yes" if info.loaded else "no"
+    loaded: Text | str = "yes" if info.loaded else "blocked" if info.blocked else "no"
     if info.problem:
         loaded = Text("broken", style="bold red")
     return [info.name, info.kind, loaded, info.version, ", ".join(info.hooks)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -109,6 +111,18 @@ def test_plugins_lists_a_broken_one_with_its_reason(install: Callable[..., None]
     assert answer.returncode == 0
     assert "broken" in answer.stdout
     assert "RuntimeError: out of order" in answer.stderr
+
+
+def test_plugins_lists_what_is_blocked_and_names_a_block_that_blocks_nothing(tmp_path: Path) -> None:
+    (tmp_path / "stagelight.toml").write_text('[plugins]\nblock = ["workflow_live", "alertin"]\n')
+    answer = command("plugins")
+    assert re.search(r"workflow_live +built-in +blocked", answer.stdout)
+    assert re.search(r"alerting +built-in +yes", answer.stdout)
+    assert answer.stderr == "stagelight: [plugins] block names 'alertin', but no plugin is called so\n"
+
+    listed = json.loads(command("plugins", "--json").stdout)
+    found = {plugin["name"]: (plugin["loaded"], plugin["blocked"]) for plugin in listed}
+    assert (found["workflow_live"], found["alerting"]) == ((False, True), (True, False))
 
 
 def test_up_refuses_a_broken_plugin(install: Callable[..., None], tmp_path: Path) -> None:
