@@ -12,6 +12,8 @@ from aiohttp import web
 from stagelight_collector.history import BadCursor, HistoryError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiohttp.typedefs import Handler
 
 _log = logging.getLogger(__name__)
@@ -25,17 +27,27 @@ class Problem(Exception):
         detail: What is wrong with this request.
         remedy: What to do about it.
         retry_after: Seconds after which to try again.
+        headers: Of the response.
         members: More to tell programs, beside the members that every problem has.
     """
 
     def __init__(
-        self, status: int, detail: str, remedy: str = "", *, retry_after: int | None = None, **members: Any
+        self,
+        status: int,
+        detail: str,
+        remedy: str = "",
+        *,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.remedy = remedy
-        self.retry_after = retry_after
+        self.headers = dict(headers or {})
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(retry_after)
         self.members = members
 
     def response(self) -> web.Response:
@@ -47,12 +59,11 @@ class Problem(Exception):
             "status": self.status,
             "detail": f"{self.detail} {self.remedy}".strip(),
         }
-        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         return web.Response(
             status=self.status,
             text=json.dumps(body),
             content_type="application/problem+json",
-            headers=headers,
+            headers=self.headers,
         )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from stagelight.conventions import EventType
 from stagelight_collector.api.problem import Problem
 from stagelight_collector.feed.stream import afresh, gone
 from stagelight_collector.rooms import lobby
+from stagelight_collector.rooms.channel import UNFILTERED
 from stagelight_collector.rooms.hub import LOBBY
 from stagelight_collector.rooms.retelling import catch_up
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from aiohttp import web
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_ROOMS: Final = 16
 """Rooms on one stream."""
+TYPES: Final = frozenset({*map(str, EventType), "run", *UNFILTERED})
+"""All types of messages."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,12 @@ async def to_several(hub: Hub, request: web.Request, last_id: str, default: Sequ
         Problem: They are too many.
         TooManyViewers: All places are taken.
     """
+    if "speed" in request.query:
+        raise Problem(
+            400,
+            "Several rooms cannot be replayed on one stream.",
+            "GET /api/v1/runs/{id}/feed?speed=max replays one run.",
+        )
     names = room_names(request.query.getall("room", default))
     if len(names) > MAX_ROOMS:
         raise Problem(400, f"{len(names)} rooms on one stream.", f"At most {MAX_ROOMS} are possible.")
@@ -71,8 +81,26 @@ def _let_in(
 
 
 def requested_types(request: web.Request) -> frozenset[str]:
-    """Return the types of messages that a request asks for; empty means all."""
-    return frozenset(filter(None, request.query.get("types", "").split(",")))
+    """Return the types of messages that a request asks for; empty means all.
+
+    Raises:
+        Problem: There is no such type.
+    """
+    return known_types(filter(None, request.query.get("types", "").split(",")))
+
+
+def known_types(types: Iterable[str]) -> frozenset[str]:
+    """Return types of messages as a filter. One that is misspelt would let nothing through, and nobody would know why.
+
+    Raises:
+        Problem: There is no such type.
+    """
+    found = frozenset(types)
+    if unknown := sorted(found - TYPES):
+        raise Problem(
+            400, f"There is no type {unknown[0][:100]!r}.", f"Possible are {', '.join(sorted(TYPES))}."
+        )
+    return found
 
 
 def last_event_id(request: web.Request) -> str:

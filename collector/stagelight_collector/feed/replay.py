@@ -7,14 +7,17 @@ link goes on where it was, on any collector with the same history.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from stagelight.conventions import RUN_ENDS
+from stagelight.events import Event
 from stagelight_collector.api.problem import Problem
 from stagelight_collector.feed.admission import last_event_id, requested_types
+from stagelight_collector.feed.stream import WRITE_SECONDS
 from stagelight_collector.feed.wire import HEADERS, Events
 from stagelight_collector.rooms.channel import Message, wanted
 from stagelight_collector.rooms.room import Room
@@ -23,8 +26,8 @@ from stagelight_collector.rooms.state import Run
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from stagelight.events import Event
     from stagelight_collector.rooms.hub import Loader
+    from stagelight_collector.rooms.limits import HubCounters
 
 SPEEDS: Final = {"1": 1.0, "10": 10.0, "max": 0.0}
 """How many seconds of the run go by in one; 0 means all at once."""
@@ -42,6 +45,7 @@ class Replays:
     """Tells runs again."""
 
     load: Loader
+    counters: HubCounters
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _going_on: int = 0
     _wire: Events = field(default_factory=lambda: Events(lambda: EPOCH))
@@ -63,7 +67,8 @@ class Replays:
             self._going_on -= 1
 
     async def _serve(self, request: web.Request, run_id: str, speed: float) -> web.StreamResponse:
-        events = sorted(await self.load(run_id), key=lambda event: event.time)
+        types = requested_types(request)
+        events = await in_order(await self.load(run_id))
         if not events:
             raise Problem(404, f"History has no run {run_id!r}.", "GET /api/v1/runs lists the runs.")
         told = _told(last_event_id(request), len(events))
@@ -71,20 +76,62 @@ class Replays:
             return web.Response(status=204)
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
-        with suppress(ConnectionError):  # it has gone
-            await self._tell(request, response, _Score(run_id, events), told, speed)
+        try:
+            await self._tell(response, _Score(run_id, events).play(told, speed), types)
+        except ConnectionError:
+            pass  # it has gone
+        except TimeoutError:
+            self.counters.dropped += 1
+            if request.transport is not None:
+                request.transport.abort()
         return response
 
     async def _tell(
-        self, request: web.Request, response: web.StreamResponse, score: _Score, told: int, speed: float
+        self,
+        response: web.StreamResponse,
+        score: Iterator[tuple[float, list[Message]]],
+        types: frozenset[str],
     ) -> None:
-        types = requested_types(request)
-        for pause, messages in score.play(told, speed):
+        for pause, messages in score:
             if pause:
                 await self.sleep(pause)
             if chosen := [message for message in messages if wanted(message.type, types)]:
-                await response.write(b"".join(map(self._wire.frame, chosen)))
+                async with asyncio.timeout(WRITE_SECONDS):  # or who reads nothing keeps the place of others
+                    await response.write(b"".join(map(self._wire.frame, chosen)))
             await asyncio.sleep(0)
+
+
+async def in_order(events: Sequence[Event]) -> list[Event]:
+    """Return events in their order, each once: history and the bus both tell the latest ones.
+
+    The order of what happened at one time is the same whoever tells it, because ids count the events.
+    """
+    known: dict[tuple[Any, ...], Event | set[str]] = {}
+    found: list[Event] = []
+    for number, event in enumerate(events, start=1):
+        key = (event.time, event.type, event.step_id, event.attempt, event.span_id, event.message)
+        if (others := known.get(key)) is None:
+            known[key] = event
+        else:  # rarely: a fact as text costs more than all the rest
+            facts = known[key] = {_fact(others)} if isinstance(others, Event) else others
+            if (fact := _fact(event)) in facts:
+                continue
+            facts.add(fact)
+        found.append(event)
+        if number % PORTION == 0:
+            await asyncio.sleep(0)
+    return sorted(found, key=_place)
+
+
+def _fact(event: Event) -> str:
+    return json.dumps(event.to_dict(), sort_keys=True, default=str)
+
+
+def _place(event: Event) -> tuple[Any, ...]:
+    kind = event.type
+    ending = 2 * (kind in RUN_ENDS) + kind.endswith(("_completed", "_failed", "_skipped"))
+    beginning = kind.endswith(("_created", "_queued", "_started"))
+    return event.time, ending, not beginning, kind, event.step_id, event.attempt, event.span_id, event.message
 
 
 @dataclass(slots=True)

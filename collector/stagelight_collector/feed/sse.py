@@ -36,7 +36,7 @@ class Feed:
     _chunked: Events = field(init=False)
 
     def __post_init__(self) -> None:
-        self.replays = Replays(self.hub.load)
+        self.replays = Replays(self.hub.load, self.hub.counters)
         self._plain = Events(self.hub.stamp)
         self._chunked = Events(self.hub.stamp, chunked=True)
 
@@ -63,7 +63,7 @@ class Feed:
         try:
             admitted = await entering
         except TooManyViewers as error:
-            raise Problem(503, str(error), "Try again.", retry_after=5) from error
+            raise Problem(503, f"{error}.", "Try again.", retry_after=5) from error
         response = web.StreamResponse(headers=HEADERS)
         try:
             if admitted.first is None:

@@ -144,6 +144,8 @@ class Stream:
         if not self.viewer.lagged:
             return messages
         self.viewer.lagged = False
+        self.hub.counters.lagged += self.viewer.lags
+        self.viewer.lags = 0
         return afresh(self.hub, self.viewer.names)
 
     def _frames(self, messages: Sequence[Message]) -> bytes:

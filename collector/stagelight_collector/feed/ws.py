@@ -25,6 +25,7 @@ from stagelight_collector.feed.stream import End, Stream, gone
 from stagelight_collector.rooms import lobby
 from stagelight_collector.rooms.channel import Message
 from stagelight_collector.rooms.limits import TooManyViewers
+from stagelight_plugins.goodbye import say_goodbye
 from stagelight_plugins.validation import first_problem
 
 if TYPE_CHECKING:
@@ -97,6 +98,10 @@ class SocketFeed:
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """Show one run until it has ended; 404 if nobody knows it."""
+        if "speed" in request.query:
+            raise Problem(
+                400, "A replay is told as server-sent events.", "GET …/feed?speed=… replays this run."
+            )
         entering = admission.to_one(self.hub, request, _last_id(request))
         return await self._serve(request, entering, lasting=False)
 
@@ -134,10 +139,22 @@ def _last_id(request: web.Request) -> str:
     return request.query.get("last_event_id", "")
 
 
+def _known_types(types: Sequence[str]) -> frozenset[str]:
+    try:
+        return admission.known_types(types)
+    except Problem as problem:
+        raise Misunderstood(f"{problem.detail} {problem.remedy}") from problem
+
+
 def _check(socket: web.WebSocketResponse, request: web.Request) -> None:
     """Refuse what is no WebSocket."""
     if not socket.can_prepare(request).ok:
-        raise Problem(426, "This is a WebSocket.", "The same as server-sent events: …/feed.")
+        raise Problem(
+            426,
+            "This is a WebSocket.",
+            "The same as server-sent events: …/feed.",
+            headers={"Upgrade": "websocket", "Connection": "Upgrade"},  # RFC 9110, section 15.5.22
+        )
 
 
 @dataclass(slots=True)
@@ -172,7 +189,7 @@ class _Talk:
         why = await self.stream.ended
         if why in _CODES and not self.socket.closed:
             code, reason = _CODES[why]
-            await self.socket.close(code=code, message=reason)
+            await say_goodbye(self.socket, self.stream.request, code=code, message=reason)
         elif why == End.GONE and self.stream.request.transport is not None:
             self.stream.request.transport.abort()
 
@@ -183,7 +200,12 @@ class _Talk:
             self.mistakes += 1
             self._say("error", {"title": str(error) if isinstance(error, Misunderstood) else _explain(error)})
             if self.mistakes >= MAX_MISTAKES:
-                await self.socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many mistakes")
+                await say_goodbye(
+                    self.socket,
+                    self.stream.request,
+                    code=WSCloseCode.POLICY_VIOLATION,
+                    message=b"too many mistakes",
+                )
 
     async def _obey(self, command: Command) -> None:
         match command:
@@ -193,6 +215,8 @@ class _Talk:
                 await self._subscribe(command)
             case Unsubscribe():
                 self.feed.hub.quit(self.viewer, room_names(command.rooms))
+                # In no room it waits for another one; no run has ended.
+                self.stream.lasting |= not self.viewer.names
                 self._subscribed()
 
     async def _subscribe(self, command: Subscribe) -> None:
@@ -203,7 +227,7 @@ class _Talk:
                 f"at most {MAX_ROOMS} rooms are possible on one connection; unsubscribe from some"
             )
         if command.types is not None:
-            viewer.types = frozenset(command.types)
+            viewer.types = _known_types(command.types)
         self.stream.lasting = True
         async with hub.holding(wanted) as known:
             hub.enter(viewer, known)

@@ -25,7 +25,7 @@ QUEUE_BYTES: Final = 16 << 20
 
 STATES: Final = frozenset({"snapshot", "reset", "gone", "subscribed"})
 """Messages that say how things are, not what happened."""
-_ALWAYS: Final = STATES | {"restarting", *RUN_ENDS}
+UNFILTERED: Final = STATES | {"restarting", *RUN_ENDS}
 """What no filter hides."""
 
 
@@ -53,7 +53,7 @@ Framing = Callable[[Message], bytes]
 
 def wanted(kind: str, types: frozenset[str]) -> bool:
     """Whether a filter lets a type of message through; an empty one lets all."""
-    return not types or kind in types or kind in _ALWAYS
+    return not types or kind in types or kind in UNFILTERED
 
 
 def _nobody() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -16,7 +18,7 @@ from stagelight_collector.rooms.hub import Hub
 from stagelight_collector.rooms.limits import HubLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Generator, Sequence
 
     from stagelight.conventions import EventType
 
@@ -35,6 +37,8 @@ class Site:
         self.slept: list[float] = []
         self.hub = Hub(self._load, "e", HubLimits(viewers=5), clock=lambda: self.now)
         self.url = ""
+        self.connections: Callable[[], int] = int
+        """How many are open."""
 
     async def _load(self, run_id: str) -> Sequence[Event]:
         return [event for event in self.past if event.run_id == run_id]
@@ -52,7 +56,22 @@ class Site:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        server = runner.server
+        assert server is not None
+        self.connections = lambda: len(server.connections)
         return runner
+
+
+@contextmanager
+def taking_nothing(site: Site, path: str, *headers: str) -> Generator[None]:
+    """Send a request, and never read the answer."""
+    host, _, port = site.url.removeprefix("http://").partition(":")
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        raw.connect((host, int(port)))
+        lines = [f"GET {path} HTTP/1.1", f"Host: {host}:{port}", *headers, "", ""]
+        raw.sendall("\r\n".join(lines).encode())
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 from stagelight.conventions import EventType
 from stagelight_collector.feed.replay import MAX_PAUSE_SECONDS, MAX_REPLAYS
 
-from .conftest import Site, event
+from .conftest import Site, event, taking_nothing
 
 if TYPE_CHECKING:
     import aiohttp
@@ -87,6 +88,60 @@ async def test_a_replay_goes_on_where_the_viewer_was(site: Site, session: aiohtt
         f"{site.url}/api/v1/runs/r/feed?speed=max", headers={"Last-Event-ID": "replay-5"}
     ) as response:
         assert response.status == 204
+
+
+async def test_what_the_bus_tells_too_is_told_once_under_the_same_ids(
+    site: Site, session: aiohttp.ClientSession
+) -> None:
+    """The bus forgets sooner than history; who comes back then must not be taken for further than it is."""
+    site.past = [*PAST, *reversed(PAST)]
+    both = await replayed(site, session, "speed=max")
+    site.past = PAST
+    alone = await replayed(site, session, "speed=max")
+
+    assert both == alone
+    assert [identity for identity, _, _ in both] == [f"replay-{number}" for number in range(6)]
+
+
+async def test_what_happened_at_one_time_begins_before_it_ends(
+    site: Site, session: aiohttp.ClientSession
+) -> None:
+    kinds = [T.RUN_CREATED, T.RUN_STARTED, T.STEP_STARTED, T.PROGRESS, T.STEP_FAILED, T.RUN_FAILED]
+    site.past = [at(kind, 1, step_id="s" * kind.startswith(("step", "prog"))) for kind in reversed(kinds)]
+    told = await replayed(site, session, "speed=max&types=step_started,step_failed")
+    assert [kind for _, kind, _ in told] == ["snapshot", "step_started", "step_failed", "run_failed"]
+
+    site.past.reverse()
+    assert await replayed(site, session, "speed=max&types=step_started,step_failed") == told
+
+
+async def test_two_facts_that_differ_only_in_detail_are_both_told(
+    site: Site, session: aiohttp.ClientSession
+) -> None:
+    site.past = [
+        at(T.RUN_STARTED, 1),
+        *(at(T.LOG, 2, message="x", severity=word) for word in ("INFO", "WARN", "INFO")),
+    ]
+    told = await replayed(site, session, "speed=max&types=log")
+
+    assert [data["log"]["severity"] for _, _, data in told[1:]] == ["INFO", "WARN"]
+
+
+async def test_who_reads_nothing_keeps_nobody_from_a_replay(
+    site: Site, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagelight_collector.feed.replay.WRITE_SECONDS", 0.1)
+    monkeypatch.setattr("stagelight_collector.feed.replay.MAX_REPLAYS", 1)
+    text = "x" * 100_000
+    site.past = [at(T.LOG, number, message=text) for number in range(300)]
+    with taking_nothing(site, "/api/v1/runs/r/feed?speed=max"):
+        async with asyncio.timeout(60):
+            while not site.hub.counters.dropped:
+                await site.hub.look_after()
+                await asyncio.sleep(0)
+    site.past = PAST
+
+    assert len(await replayed(site, session, "speed=max")) == 6
 
 
 @pytest.mark.parametrize("last_id", ["e-3", "replay-", "replay-x", "replay-99999999999", "-3"])

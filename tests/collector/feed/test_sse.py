@@ -152,6 +152,39 @@ async def test_a_viewer_that_lags_at_the_end_still_learns_how_it_ended(
     assert snapshot.data["run"]["status"] == "failed"
 
 
+@pytest.mark.parametrize(
+    ("query", "remedy"),
+    [
+        (
+            "/runs/r/feed?types=log,step_complete",
+            "There is no type 'step_complete'. Possible are attempt_failed",
+        ),
+        ("/runs/r/feed?speed=max&types=dance", "There is no type 'dance'. Possible are"),
+        ("/feed?room=r&types=dance", "There is no type 'dance'. Possible are"),
+        ("/feed?room=r&speed=max", "GET /api/v1/runs/{id}/feed?speed=max replays one run."),
+        ("/runs/r/ws?types=dance", "There is no type 'dance'. Possible are"),
+        ("/runs/r/ws?speed=max", "GET …/feed?speed=… replays this run."),
+        ("/ws?room=r&speed=max", "GET /api/v1/runs/{id}/feed?speed=max replays one run."),
+    ],
+)
+async def test_what_would_show_nothing_or_something_else_is_refused_with_the_remedy(
+    site: Site, session: aiohttp.ClientSession, query: str, remedy: str
+) -> None:
+    site.past = [event(T.RUN_STARTED), event(T.RUN_COMPLETED, time=2)]
+    await site.hub.write(site.past)
+    async with session.get(f"{site.url}/api/v1{query}") as response:
+        assert (response.status, response.content_type) == (400, "application/problem+json")
+        assert remedy in (await response.json())["detail"]
+    assert not site.hub.viewers
+
+
+async def test_every_type_that_there_is_can_be_asked_for(site: Site, session: aiohttp.ClientSession) -> None:
+    await site.hub.write([event(T.RUN_STARTED)])
+    every = ",".join([*map(str, T), "run", "snapshot", "reset", "gone", "restarting"])
+    async with session.get(f"{site.url}/api/v1/runs/r/feed?types={every}") as response:
+        assert response.status == 200
+
+
 async def test_an_unknown_run_is_404_alone_and_gone_among_others(
     site: Site, session: aiohttp.ClientSession
 ) -> None:
@@ -218,7 +251,7 @@ async def test_a_viewer_that_reads_nothing_costs_bounded_memory_and_is_told_how_
         for number in range(1, 12_000):
             await site.hub.write([event(T.PROGRESS, time=number, message=f"{number}{text}")])
             waiting.append(ready.__self__.request.transport.get_write_buffer_size())
-        assert viewer.lags >= 1  # more, where the system's buffers grow meanwhile
+        assert site.hub.counters.lagged + viewer.lags >= 1  # more, where the system's buffers grow meanwhile
         kinds: list[str] = []
         newest = ""
         while not newest.startswith("11999x"):
@@ -228,5 +261,7 @@ async def test_a_viewer_that_reads_nothing_costs_bounded_memory_and_is_told_how_
             newest = newest if told.type == "reset" else told.data["run"]["progress"]["message"]
 
     assert max(waiting) < QUEUE_BYTES + (2 << 20), "what waited in its queue, and what was on its way"
-    assert kinds.count("reset") == viewer.lags
+    assert kinds.count("reset") == site.hub.counters.lagged, (
+        "counted when it happens, not when the viewer leaves"
+    )
     assert kinds[kinds.index("reset") + 1] == "snapshot"

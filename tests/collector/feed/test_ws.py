@@ -14,9 +14,13 @@ from stagelight.conventions import EventType
 from stagelight_collector.feed.ws import MAX_MISTAKES, MAX_TEXT
 from stagelight_collector.rooms.hub import LINGER_SECONDS
 
-from .conftest import Site, event
+from .conftest import Site, event, taking_nothing
 
 T = EventType
+HANDSHAKE = (
+    "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)  # fmt: skip
 
 
 async def take(socket: aiohttp.ClientWebSocketResponse, count: int) -> list[dict[str, Any]]:
@@ -94,6 +98,33 @@ async def test_rooms_are_chosen_while_it_is_open(site: Site, session: aiohttp.Cl
     assert (gone["event"], gone["data"]["room"]) == ("gone", "nobody")
     assert (of_a["event"], of_a["data"]["room"]) == ("step_started", "a")
     assert [message["data"].get("room") for message in last] == [None, "lobby"]
+
+
+async def test_in_no_room_it_waits_for_another_one(site: Site, session: aiohttp.ClientSession) -> None:
+    await site.hub.write([event(T.RUN_STARTED)])
+    async with session.ws_connect(f"{site.url}/api/v1/runs/r/ws") as socket:
+        await take(socket, 1)
+        await socket.send_json({"type": "unsubscribe", "rooms": ["r"]})
+        (unsubscribed,) = await take(socket, 1)
+        site.now += LINGER_SECONDS + 1
+        await site.hub.look_after()
+        await socket.send_json({"type": "subscribe", "rooms": ["r"]})
+        _, snapshot = await take(socket, 2)
+
+    assert unsubscribed["data"] == {"rooms": []}
+    assert snapshot["event"] == "snapshot", "no run had ended, so nothing else may be said"
+
+
+async def test_a_type_that_there_is_not_is_told(site: Site, session: aiohttp.ClientSession) -> None:
+    await site.hub.write([event(T.RUN_STARTED)])
+    async with session.ws_connect(f"{site.url}/api/v1/ws") as socket:
+        await socket.send_json({"type": "subscribe", "rooms": ["r"], "types": ["log", "dance"]})
+        (error,) = await take(socket, 1)
+        (viewer,) = site.hub.viewers
+        assert (viewer.names, viewer.types) == ([], frozenset())
+
+    assert error["event"] == "error"
+    assert error["data"]["title"].startswith("There is no type 'dance'. Possible are attempt_failed")
 
 
 async def test_a_ping_is_answered(site: Site, session: aiohttp.ClientSession) -> None:
@@ -187,10 +218,32 @@ async def test_a_viewer_that_takes_nothing_is_told_and_let_go(
     assert site.hub.counters.dropped == 1
 
 
+async def test_a_viewer_that_never_reads_loses_its_place(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagelight_collector.feed.stream.WRITE_SECONDS", 0.1)
+    monkeypatch.setattr("stagelight_plugins.goodbye.SECONDS", 0.1)
+    await site.hub.write([event(T.RUN_STARTED)])
+    text = "x" * 100_000
+    with taking_nothing(site, "/api/v1/runs/r/ws", *HANDSHAKE):
+        async with asyncio.timeout(60):
+            while not site.hub.viewers:
+                await site.hub.look_after()
+                await asyncio.sleep(0)
+            number = 0
+            while site.hub.viewers:
+                number += 1
+                await site.hub.write([event(T.PROGRESS, time=number, message=f"{number}{text}")])
+                await asyncio.sleep(0)
+            while site.connections():  # what waits in its buffers does not keep it
+                await site.hub.look_after()
+                await asyncio.sleep(0)
+
+    assert site.hub.counters.dropped == 1
+
+
 async def test_an_unknown_run_is_404_and_no_upgrade_is_426(
     site: Site, session: aiohttp.ClientSession
 ) -> None:
     async with session.get(f"{site.url}/api/v1/runs/nobody/ws") as response:
         assert (response.status, response.content_type) == (404, "application/problem+json")
     async with session.get(f"{site.url}/api/v1/ws") as response:
-        assert response.status == 426
+        assert (response.status, response.headers["Upgrade"]) == (426, "websocket")
