@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stagelight_plugins import hookimpl
-from stagelight_plugins.workflow_live.monitor import MAX_WORKFLOWS, Monitor
+from stagelight_plugins.workflow_live.monitor import Monitor
 from stagelight_plugins.workflow_live.rooms import Rooms
 from stagelight_plugins.workflow_live.routes import Routes
 from stagelight_plugins.workflow_live.store import Store
@@ -50,9 +50,9 @@ class WorkflowLive:
         parts = self._parts.get(id(collector))
         if parts is None:
             monitor = Monitor()
-            store = Store(collector.plugin_dir(NAME) / "workflows.sqlite", MAX_WORKFLOWS)
-            for workflow in store.load():
-                monitor.restore(workflow)
+            store = Store(collector.plugin_dir(NAME) / "workflows.sqlite")
+            for workflow, size in store.load():
+                monitor.keep(workflow, size)
             rooms = Rooms(lambda room: monitor.get(room) is not None)
             parts = self._parts[id(collector)] = Routes(collector, monitor, store, rooms)
         return parts

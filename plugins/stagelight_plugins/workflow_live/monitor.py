@@ -27,6 +27,8 @@ MS: Final = 1_000_000
 """Nanoseconds."""
 MAX_WORKFLOWS: Final = 10_000
 """How many workflows are remembered; the run of each stays in history."""
+MAX_BYTES: Final = 32 << 20
+"""Bytes of all of them as JSON; as objects they take several times that."""
 
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 
@@ -36,10 +38,11 @@ class NotFound(Exception):
 
 
 class Changes(BaseModel):
-    """What may be changed of a stage; a key that is left out stays as it is."""
+    """What may be changed of a stage; a key that is left out stays as it is. A whole stage may be sent."""
 
     model_config = ConfigDict(extra="forbid")
 
+    id: str | None = None
     name: Name | None = None
     status: Status | None = None
     startTime: int | float | None = None  # noqa: N815 - the wire's names
@@ -55,6 +58,10 @@ class NewStage(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     name: Name
+    startTime: int | float | None = None  # noqa: N815
+    endTime: int | float | None = None  # noqa: N815
+    duration: int | float | None = None
+    error: str | None = None
     data: JsonValue = None
 
 
@@ -101,6 +108,12 @@ class Workflow(BaseModel):
                 return stage
         raise NotFound(f"Stage {stage_id} not found in workflow {self.id}")
 
+    def own(self, stage: Stage) -> Stage:
+        """Put a copy in the place of a stage that another copy of this workflow shares; return it."""
+        mine = stage.model_copy()
+        self.stages = [mine if each is stage else each for each in self.stages]
+        return mine
+
     def status_of_stages(self) -> Status:
         """Return the status that the stages make together: the first rule that holds."""
         statuses = [stage.status for stage in self.stages]
@@ -113,30 +126,44 @@ class Workflow(BaseModel):
 
 @dataclass(slots=True)
 class Monitor:
-    """All workflows by id; every change returns the workflow and the events that say what happened."""
+    """All workflows by id. A change returns the workflow as it will be, and the events that say so; `keep` makes it so.
+
+    Nothing is written to a workflow that is kept, so one whose change could not be made durable is as it was.
+    """
 
     now: Callable[[], int] = time.time_ns
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
     capacity: int = MAX_WORKFLOWS
+    capacity_bytes: int = MAX_BYTES
     forgotten: int = 0
     """How many workflows had to make place for others."""
     _workflows: OrderedDict[str, Workflow] = field(default_factory=OrderedDict[str, Workflow])
+    _sizes: dict[str, int] = field(default_factory=dict[str, int])
+    _bytes: int = 0
+    _gone: list[str] = field(default_factory=list[str])
 
-    def restore(self, workflow: Workflow) -> None:
-        """Take back a workflow from before a restart."""
-        self._workflows[workflow.id] = workflow
+    def keep(self, workflow: Workflow, size: int) -> None:
+        """Remember a workflow of so many bytes; the oldest make place."""
+        self._bytes += size - self._sizes.get(workflow.id, 0)
+        self._workflows[workflow.id], self._sizes[workflow.id] = workflow, size
+        while len(self._workflows) > self.capacity or self._bytes > self.capacity_bytes:
+            oldest, _ = self._workflows.popitem(last=False)
+            self._bytes -= self._sizes.pop(oldest)
+            self._gone.append(oldest)
+            self.forgotten += 1
+
+    def take_gone(self) -> list[str]:
+        """Return which workflows have made place since the last call."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def create(
         self, name: str, stages: list[NewStage], metadata: JsonValue = None
     ) -> tuple[Workflow, list[Event]]:
-        """Create a workflow, everything pending."""
+        """Return a new workflow, everything pending."""
         now = self.now()
-        made = [Stage(id=self.new_id(), name=stage.name, data=stage.data) for stage in stages]
+        made = [Stage(id=self.new_id(), **stage.model_dump(exclude_unset=True)) for stage in stages]
         workflow = Workflow(id=self.new_id(), name=name, stages=made, startTime=now // MS, metadata=metadata)
-        while len(self._workflows) >= self.capacity:
-            self._workflows.popitem(last=False)
-            self.forgotten += 1
-        self._workflows[workflow.id] = workflow
         telling = _Telling(workflow, now)
         return workflow, [telling.of_run(EventType.RUN_CREATED), *telling.pending()]
 
@@ -152,13 +179,13 @@ class Monitor:
     ) -> tuple[Workflow, Stage, list[Event]]:
         """Merge changes into a stage; times, and the workflow's status, follow."""
         workflow = self._known(workflow_id)
-        stage = workflow.stage(stage_id)
+        stage = workflow.own(workflow.stage(stage_id))
         now, before, stage_before = self.now(), workflow.status, stage.status
         if changes.status == "running" and stage.status in {"completed", "failed"}:
             stage.attempt += 1
         for key in changes.model_fields_set:
             value = getattr(changes, key)
-            if value is not None or key in {"error", "data"}:
+            if key != "id" and (value is not None or key in {"error", "data"}):
                 setattr(stage, key, value)
         if changes.status == "running" and not stage.startTime:
             stage.startTime = now // MS
@@ -191,7 +218,7 @@ class Monitor:
         workflow = self._workflows.get(workflow_id)
         if workflow is None:
             raise NotFound(f"Workflow {workflow_id} not found")
-        return workflow
+        return workflow.model_copy()
 
 
 @dataclass(slots=True)
@@ -235,7 +262,7 @@ class _Telling:
 
     def pending(self) -> Iterator[Event]:
         """Name the stages, a microsecond apart, so that they are shown in their order before they start."""
-        for place, stage in enumerate(self.workflow.stages):
+        for place, stage in enumerate(self.workflow.stages, start=1):
             yield self._step(EventType.PROGRESS, stage, time=self.now + place * 1_000, message="pending")
 
     def of_stage(self, stage: Stage, before: Status) -> Iterator[Event]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from stagelight_plugins.goodbye import say_goodbye
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,6 +23,10 @@ MAX_SOCKETS: Final = 5_000
 MAX_TEXT: Final = 64 << 10
 QUEUE: Final = 256
 """How many messages wait for one socket before it is closed as too slow."""
+QUEUE_CHARACTERS: Final = 16 << 20
+"""How long these may be together."""
+WRITE_SECONDS: Final = 20.0
+"""How long a socket may take nothing before it is closed as too slow."""
 HEARTBEAT_SECONDS: Final = 25.0
 CLOSE_SECONDS: Final = 1.0
 """How long a socket may take to say goodbye."""
@@ -31,25 +37,39 @@ class Listener:
     """One socket: what it is told waits in a queue of its own, so that nobody waits for it."""
 
     socket: web.WebSocketResponse
+    request: web.Request
     types: frozenset[str] = frozenset()
     """Empty means all."""
     queue: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(QUEUE))
+    waiting: int = 0
+    """Characters in the queue."""
     is_slow: bool = False
 
     def tell(self, kind: str, text: str) -> None:
         """Queue a message; one too many closes the socket."""
         if self.is_slow or (self.types and kind not in self.types):
             return
-        try:
-            self.queue.put_nowait(text)
-        except asyncio.QueueFull:
+        if self.queue.full() or self.waiting + len(text) > QUEUE_CHARACTERS:
             self.is_slow = True
+            return
+        self.waiting += len(text)
+        self.queue.put_nowait(text)
 
     async def write(self) -> None:
         """Send what is queued until the socket is closed, or is too slow."""
-        while not self.is_slow:
-            await self.socket.send_str(await self.queue.get())
-        await self.socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too slow")
+        try:
+            while not self.is_slow:
+                text = await self.queue.get()
+                self.waiting -= len(text)
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await self.socket.send_str(text)
+        except TimeoutError:
+            self.is_slow = True
+        await self.close(WSCloseCode.TRY_AGAIN_LATER, b"too slow")
+
+    async def close(self, code: WSCloseCode, message: bytes) -> None:
+        """Close the socket, and say why."""
+        await say_goodbye(self.socket, self.request, code=code, message=message)
 
 
 @dataclass(slots=True)
@@ -94,13 +114,11 @@ class Rooms:
         socket = web.WebSocketResponse(
             compress=False, heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_TEXT, timeout=CLOSE_SECONDS
         )
-        if not socket.can_prepare(request).ok:
-            return web.Response(status=426, text="Upgrade required")
         await socket.prepare(request)
+        listener = Listener(socket, request)
         if self._count >= MAX_SOCKETS:
-            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"no place")
+            await listener.close(WSCloseCode.TRY_AGAIN_LATER, b"no place")
             return socket
-        listener = Listener(socket)
         listeners = self._rooms.setdefault(room, set())
         listeners.add(listener)
         if not self.is_workflow(room):
@@ -111,6 +129,8 @@ class Rooms:
             listener.tell("connected", json.dumps(self.message("connected", workflowId=room)))
             await self._hear(listener)
         finally:
+            if listener.is_slow:  # it says goodbye, in bounded time
+                await asyncio.wait([writer])
             writer.cancel()
             await asyncio.wait([writer])
             self.dropped += listener.is_slow
@@ -159,8 +179,6 @@ class Rooms:
 
     async def stop(self) -> None:
         """Close every socket: the collector goes down."""
-        sockets = [listener.socket for listeners in self._rooms.values() for listener in listeners]
-        closing = [
-            socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"restarting") for socket in sockets
-        ]
+        everybody = [listener for listeners in self._rooms.values() for listener in listeners]
+        closing = [listener.close(WSCloseCode.SERVICE_RESTART, b"restarting") for listener in everybody]
         await asyncio.gather(*closing, return_exceptions=True)

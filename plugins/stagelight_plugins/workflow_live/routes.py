@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
@@ -36,11 +38,10 @@ CORS: Final = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Content-Type, Authorization",
 }
-METHODS: Final = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
-PATHS: Final = (
-    "/workflow", "/workflow/", "/workflow/{id}", "/workflow/{id}/{action}",
-    "/room", "/room/", "/room/{id}", "/room/{id}/{action}",
-)  # fmt: skip
+PATHS: Final = ("", "/{id:[^/]*}", "/{id:[^/]*}/{action:[^/]*}", "/{id:[^/]*}/{action:[^/]*}/{rest:.*}")
+"""Below `/workflow` and `/room`; what follows the action means nothing, as in the article."""
+MAX_WORKFLOW: Final = 1 << 20
+"""Bytes of one workflow as JSON."""
 
 _log = logging.getLogger(__name__)
 
@@ -89,13 +90,15 @@ class Routes:
     monitor: Monitor
     store: Store
     rooms: Rooms
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(
+        default_factory=WeakValueDictionary[str, asyncio.Lock]
+    )
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """Return the routes; each answers every method, so that a wrong one is told in the article's words."""
-        handler = self._guarded(self._workflow), self._guarded(self._room)
-        return [
-            web.route(method, path, handler[path.startswith("/room")]) for path in PATHS for method in METHODS
-        ]
+        handlers = {"/workflow": self._guarded(self._workflow), "/room": self._guarded(self._room)}
+        found = [web.route("*", base + path, handlers[base]) for base in handlers for path in PATHS]
+        return [*found, web.get("/-/workflow_live/health", self._health)]
 
     def _guarded(
         self, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -127,16 +130,21 @@ class Routes:
         workflow_id = request.match_info.get("id", "")
         action = request.match_info.get("action", "")
         match request.method, workflow_id, action:
-            case "POST", "create", "":
+            case ("POST", "create", "") | (
+                "POST",
+                _,
+                "create",
+            ):  # what the page asks for, what the code answers
                 return await self._create(request)
             case "POST", _, "start":
-                workflow, events = self.monitor.start(workflow_id)
-                return await self._changed(workflow, events)
+                async with self._turn(workflow_id):
+                    return await self._changed(*self.monitor.start(workflow_id))
             case "PUT", _, "stage":
                 return await self._update_stage(request, workflow_id)
             case "PUT", _, "complete":
                 body = await _body(request, _COMPLETION)
-                return await self._complete(workflow_id, body.error)
+                async with self._turn(workflow_id):
+                    return await self._complete(workflow_id, body.error)
             case "GET", "", "":
                 return _json([workflow.to_json() for workflow in self.monitor.all()])
             case "GET", _, "" | "status":
@@ -154,8 +162,11 @@ class Routes:
 
     async def _update_stage(self, request: web.Request, workflow_id: str) -> web.StreamResponse:
         body = await _body(request, _STAGE_UPDATE)
-        workflow, stage, events = self.monitor.update_stage(workflow_id, body.stageId, body.updates)
-        return await self._changed(workflow, events, stage)
+        if body.updates.id not in {None, body.stageId}:
+            raise Refused(400, "Invalid body: updates.id: a stage keeps its id")
+        async with self._turn(workflow_id):
+            workflow, stage, events = self.monitor.update_stage(workflow_id, body.stageId, body.updates)
+            return await self._changed(workflow, events, stage)
 
     async def _complete(self, workflow_id: str, error: str | None) -> web.StreamResponse:
         answer = await self._changed(*self.monitor.complete(workflow_id, error))
@@ -168,17 +179,27 @@ class Routes:
     async def _changed(
         self, workflow: Workflow, events: list[Event], stage: Stage | None = None
     ) -> web.StreamResponse:
-        """Make a change durable, then tell everybody."""
+        """Make a change durable, then tell everybody. Where that fails nothing has changed, and it may be asked for again."""
         answer = workflow.to_json()
-        told = stage.model_dump(exclude_none=True, exclude={"attempt"}) if stage else None
-        await self.store.save(workflow)
+        size = len(_encode(answer))
+        if size > MAX_WORKFLOW:
+            raise Refused(
+                413, f"The workflow would have more than {MAX_WORKFLOW} bytes; keep large data elsewhere"
+            )
         await self.collector.accept(events)
-        if told is not None:
+        await self.store.save(workflow, self.monitor.take_gone())
+        self.monitor.keep(workflow, size)
+        if stage is not None:
+            told = stage.model_dump(exclude_none=True, exclude={"attempt"})
             self.rooms.tell(workflow.id, "stage_update", workflowId=workflow.id, stage=told)
         else:
             self.rooms.tell(workflow.id, "workflow_update", workflow=answer)
         self.rooms.tell_watchers("workflow_update", workflow=answer)
         return _json(answer)
+
+    def _turn(self, workflow_id: str) -> asyncio.Lock:
+        """Changes of one workflow come one after the other; its lock is there while somebody holds it or waits."""
+        return self._turns.setdefault(workflow_id, asyncio.Lock())
 
     # --- rooms ----------------------------------------------------------------------------------------------------
 
@@ -187,12 +208,16 @@ class Routes:
         if not room:
             raise Refused(400, "Missing workflow ID")
         match request.match_info.get("action", ""):
-            case "websocket":
+            case "websocket" if web.WebSocketResponse().can_prepare(request).ok:
                 return await self.rooms.open(room, request)
+            case "websocket":
+                headers = {**CORS, "Upgrade": "websocket", "Connection": "Upgrade"}
+                return web.Response(status=426, text="Upgrade required", headers=headers)
             case "join":
                 return await self._join(request, room)
             case "broadcast":
                 data = await _body(request, _ANY)
+                _encode(data)
                 self.rooms.tell(room, "workflow_update", workflow=data, data=data)
                 return _json({"success": True})
             case _:
@@ -210,6 +235,18 @@ class Routes:
         self.rooms.tell(room, "workflow_joined", workflowId=named)
         return _json({"success": True})
 
+    async def _health(self, request: web.Request) -> web.Response:
+        """Say what is in memory, and how often a bound was met."""
+        del request
+        return web.json_response(
+            {
+                "workflows": len(self.monitor.all()),
+                "forgotten": self.monitor.forgotten,
+                "sockets": self.rooms.count,
+                "dropped": self.rooms.dropped,
+            }
+        )
+
 
 async def _body(request: web.Request, kind: TypeAdapter[T]) -> T:
     """Return the body as data of a kind; a text that says what is wrong with it otherwise."""
@@ -217,11 +254,19 @@ async def _body(request: web.Request, kind: TypeAdapter[T]) -> T:
         return kind.validate_json(await request.read())
     except ValidationError as error:
         raise Refused(400, f"Invalid body: {first_problem(error)}") from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Refused(413, f"The body has more than {request.client_max_size} bytes; send less") from error
+
+
+def _encode(data: Any) -> str:
+    try:
+        return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise Refused(400, "Invalid body: a number is NaN or infinite, which no JSON can say") from error
 
 
 def _json(data: Any) -> web.Response:
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-    return web.Response(text=text, content_type="application/json", headers=CORS)
+    return web.Response(text=_encode(data), content_type="application/json", headers=CORS)
 
 
 def _text(status: int, text: str) -> web.Response:

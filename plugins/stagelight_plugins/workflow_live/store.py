@@ -9,6 +9,7 @@ from stagelight_plugins.database import open_database
 from stagelight_plugins.workflow_live.monitor import Workflow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _SCHEMA: Final = """
@@ -21,32 +22,29 @@ CREATE TABLE IF NOT EXISTS workflows (seq INTEGER PRIMARY KEY, id TEXT UNIQUE NO
 class Store:
     """Workflows by id, in order of creation. Each write is synced before it returns."""
 
-    def __init__(self, path: Path, capacity: int) -> None:
-        self._capacity = capacity
+    def __init__(self, path: Path) -> None:
         self._lock = asyncio.Lock()
         self._database = open_database(path, _SCHEMA)
 
-    def load(self) -> list[Workflow]:
-        """Return all workflows, the oldest first."""
+    def load(self) -> list[tuple[Workflow, int]]:
+        """Return all workflows and their sizes in bytes, the oldest first."""
         rows = self._database.execute("SELECT state FROM workflows ORDER BY seq").fetchall()
-        return [Workflow.model_validate_json(state) for (state,) in rows]
+        return [(Workflow.model_validate_json(state), len(state)) for (state,) in rows]
 
-    async def save(self, workflow: Workflow) -> None:
-        """Write a workflow; beyond the capacity the oldest goes."""
-        state = workflow.model_dump_json()
+    async def save(self, workflow: Workflow, gone: Sequence[str] = ()) -> None:
+        """Write a workflow, and forget those that have made place."""
+        state = workflow.model_dump_json(exclude_none=True)
         async with self._lock:
-            await asyncio.to_thread(self._save, workflow.id, state)
+            await asyncio.to_thread(self._save, workflow.id, state, gone)
 
-    def _save(self, workflow_id: str, state: str) -> None:
+    def _save(self, workflow_id: str, state: str, gone: Sequence[str]) -> None:
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.execute(
                 "INSERT INTO workflows (id, state) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
                 (workflow_id, state),
             )
-            self._database.execute(
-                "DELETE FROM workflows WHERE seq <= (SELECT max(seq) FROM workflows) - ?", (self._capacity,)
-            )
+            self._database.executemany("DELETE FROM workflows WHERE id = ?", [(each,) for each in gone])
 
     def close(self) -> None:
         """Close the file."""

@@ -35,12 +35,18 @@ def monitor(clock: Clock) -> Monitor:
     return Monitor(now=clock, new_id=lambda: f"id{next(ids)}")
 
 
+def kept(monitor: Monitor, workflow: Workflow, size: int = 100) -> Workflow:
+    monitor.keep(workflow, size)
+    return workflow
+
+
 def made(monitor: Monitor, *names: str) -> Workflow:
-    return monitor.create("etl", [NewStage(name=name) for name in names])[0]
+    return kept(monitor, monitor.create("etl", [NewStage(name=name) for name in names])[0])
 
 
 def changed(monitor: Monitor, workflow: Workflow, stage: int, **changes: Any) -> Workflow:
-    return monitor.update_stage(workflow.id, workflow.stages[stage].id, Changes(**changes))[0]
+    found, _, _ = monitor.update_stage(workflow.id, workflow.stages[stage].id, Changes(**changes))
+    return kept(monitor, found)
 
 
 def test_a_workflow_is_created_pending_with_ids_of_its_own(monitor: Monitor) -> None:
@@ -68,7 +74,7 @@ def test_a_running_stage_gets_its_start_once(monitor: Monitor, clock: Clock) -> 
     workflow = made(monitor, "load")
     changed(monitor, workflow, 0, status="running")
     clock.ms += 5
-    changed(monitor, workflow, 0, status="running")
+    workflow = changed(monitor, workflow, 0, status="running")
 
     assert workflow.stages[0].startTime == 1_000
 
@@ -78,14 +84,13 @@ def test_an_ended_stage_gets_its_end_and_duration(monitor: Monitor, clock: Clock
     workflow = made(monitor, "load")
     changed(monitor, workflow, 0, status="running")
     clock.ms += 7
-    changed(monitor, workflow, 0, status=status)
+    workflow = changed(monitor, workflow, 0, status=status)
 
     assert (workflow.stages[0].endTime, workflow.stages[0].duration) == (1_007, 7)
 
 
 def test_a_stage_that_never_ran_lasted_no_time(monitor: Monitor) -> None:
-    workflow = made(monitor, "load")
-    changed(monitor, workflow, 0, status="completed")
+    workflow = changed(monitor, made(monitor, "load"), 0, status="completed")
 
     assert workflow.stages[0].duration == 0
 
@@ -93,7 +98,7 @@ def test_a_stage_that_never_ran_lasted_no_time(monitor: Monitor) -> None:
 def test_changes_leave_alone_what_they_do_not_name(monitor: Monitor) -> None:
     workflow = made(monitor, "load")
     changed(monitor, workflow, 0, error="slow", data={"rows": 3})
-    changed(monitor, workflow, 0, status="running")
+    workflow = changed(monitor, workflow, 0, status="running")
 
     assert workflow.to_json()["stages"][0] == {
         "id": "id0", "name": "load", "status": "running", "startTime": 1_000, "error": "slow", "data": {"rows": 3},
@@ -116,7 +121,7 @@ def test_the_first_rule_that_holds_gives_the_status(
     workflow = made(monitor, *map(str, range(len(statuses))))
     for number, found in enumerate(statuses):
         if found != "pending":
-            changed(monitor, workflow, number, status=found)
+            workflow = changed(monitor, workflow, number, status=found)
 
     assert workflow.status_of_stages() == status
 
@@ -127,7 +132,7 @@ def test_a_completed_workflow_has_an_end(
 ) -> None:
     workflow = made(monitor, "load")
     clock.ms += 9
-    monitor.complete(workflow.id, error)
+    workflow, _ = monitor.complete(workflow.id, error)
 
     assert (workflow.status, workflow.endTime, workflow.duration) == (status, 1_009, 9)
     assert workflow.error == (error or None)
@@ -149,34 +154,74 @@ def test_the_oldest_workflows_make_place(monitor: Monitor) -> None:
 
     assert monitor.all() == workflows[1:]
     assert monitor.forgotten == 1
+    assert monitor.take_gone() == [workflows[0].id]
+    assert monitor.take_gone() == []
+
+
+def test_bytes_are_bounded_too_and_counted_once_for_each_workflow(monitor: Monitor) -> None:
+    monitor.capacity_bytes = 1_000
+    first, second = made(monitor, "load"), made(monitor, "load")
+    for _ in range(20):
+        kept(monitor, second, 900)
+    assert monitor.all() == [first, second]
+
+    kept(monitor, second, 901)
+    assert monitor.all() == [second]
+
+
+def test_a_change_that_is_not_kept_changes_nothing(monitor: Monitor) -> None:
+    workflow = made(monitor, "load", "save")
+    before = workflow.to_json()
+    monitor.start(workflow.id)
+    monitor.update_stage(workflow.id, workflow.stages[0].id, Changes(status="failed", error="no disk"))
+    monitor.complete(workflow.id, "no disk")
+
+    found = monitor.get(workflow.id)
+    assert found is not None
+    assert found.to_json() == before
+
+
+def test_a_stage_is_created_with_all_that_is_said_of_it(monitor: Monitor) -> None:
+    said = {"name": "load", "startTime": 5, "endTime": 7.5, "duration": 2.5, "error": "late", "data": [1]}
+    workflow, _ = monitor.create("etl", [NewStage.model_validate(said)])
+
+    assert workflow.to_json()["stages"] == [{"id": "id0", "status": "pending", **said}]
+
+
+def test_a_run_is_created_before_its_stages_are_named(monitor: Monitor) -> None:
+    _, events = monitor.create("etl", [NewStage(name="load"), NewStage(name="save")])
+
+    assert [event.time for event in events] == [1_000 * MS, 1_000 * MS + 1_000, 1_000 * MS + 2_000]
 
 
 def test_its_events_make_a_run_like_any_other(monitor: Monitor, clock: Clock) -> None:
-    workflow, events = monitor.create("etl", [NewStage(name="load"), NewStage(name="save")])
+    created = monitor.create("etl", [NewStage(name="load"), NewStage(name="save")])
+    workflow = created[0]
     run = Run(workflow.id)
 
-    def tell(more: list[Any]) -> None:
-        for event in more:
+    def tell(change: tuple[Any, ...]) -> None:
+        kept(monitor, change[0])
+        for event in change[-1]:
             run.apply(event)
         clock.ms += 10
 
-    tell(events)
+    tell(created)
     assert (run.status, [step.name.value for step in run.steps.values()]) == (
         RunStatus.PENDING,
         ["load", "save"],
     )
-    tell(monitor.start(workflow.id)[1])
+    tell(monitor.start(workflow.id))
     assert run.status is RunStatus.RUNNING
     first, second = (stage.id for stage in workflow.stages)
-    tell(monitor.update_stage(workflow.id, first, Changes(status="running"))[2])
-    tell(monitor.update_stage(workflow.id, first, Changes(status="failed", error="no disk"))[2])
+    tell(monitor.update_stage(workflow.id, first, Changes(status="running")))
+    tell(monitor.update_stage(workflow.id, first, Changes(status="failed", error="no disk")))
     assert (run.status, run.steps[first].status) == (RunStatus.FAILED, StepStatus.FAILED)
     assert run.final is not None
     assert run.final.error is not None
     assert run.final.error.message == "no disk"
-    tell(monitor.update_stage(workflow.id, first, Changes(status="running"))[2])
+    tell(monitor.update_stage(workflow.id, first, Changes(status="running")))
     assert (run.status, run.steps[first].attempt) == (RunStatus.RUNNING, 2)
-    tell(monitor.update_stage(workflow.id, first, Changes(status="completed"))[2])
-    tell(monitor.update_stage(workflow.id, second, Changes(status="completed"))[2])
-    tell(monitor.complete(workflow.id, None)[1])
+    tell(monitor.update_stage(workflow.id, first, Changes(status="completed")))
+    tell(monitor.update_stage(workflow.id, second, Changes(status="completed")))
+    tell(monitor.complete(workflow.id, None))
     assert (run.status, run.steps[second].status) == (RunStatus.COMPLETED, StepStatus.COMPLETED)

@@ -6,58 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from aiohttp import WSCloseCode, WSMsgType
 
 from stagelight_collector.app import Collector
-from stagelight_collector.config import Settings
 from stagelight_plugins.errors import BrokenPlugin
-from stagelight_plugins.workflow_live.rooms import MAX_TEXT, QUEUE
+
+from .conftest import Client, settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type, Authorization",
-}
-
-
-class Client:
-    """A client that knows only the article."""
-
-    def __init__(self, collector: Collector, session: aiohttp.ClientSession) -> None:
-        self.collector = collector
-        self._session = session
-
-    async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Send a request; return status, and JSON or text. Every answer has the CORS headers."""
-        async with self._session.request(method, f"{self.collector.url}{path}", json=body) as response:
-            assert {name: response.headers.get(name) for name in CORS} == CORS
-            is_json = response.content_type == "application/json"
-            return response.status, await (response.json() if is_json else response.text())
-
-    async def create(self, *stages: str) -> dict[str, Any]:
-        """Create a workflow."""
-        body = {"name": "etl", "stages": [{"name": name} for name in stages]}
-        status, workflow = await self.ask("POST", "/workflow/create", body)
-        assert status == 200
-        return workflow  # type: ignore[no-any-return]  # what JSON holds
-
-    def listen(self, room: str) -> Any:
-        """Open a room."""
-        return self._session.ws_connect(f"{self.collector.url}/room/{room}/websocket")
-
-
-def settings(folder: Path) -> Settings:
-    return Settings.model_validate({"data_dir": folder, "port": 0})
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    async with Collector(settings(tmp_path)) as collector, aiohttp.ClientSession() as session:
-        yield Client(collector, session)
 
 
 async def test_a_workflow_is_driven_from_creation_to_its_end(client: Client) -> None:
@@ -133,6 +89,15 @@ async def test_workflows_are_still_known_after_a_restart(tmp_path: Path) -> None
         ("POST", "/workflow/x/dance", None, (405, "Method not allowed")),
         ("POST", "/room/", None, (400, "Missing workflow ID")),
         ("POST", "/room/x/join", {}, (400, "Missing workflowId")),
+        ("PATCH", "/workflow/x/stage", {}, (405, "Method not allowed")),
+        ("GET", "/workflow//status", None, (404, "Workflow not found")),
+        ("GET", "/workflow/nobody/", None, (404, "Workflow not found")),
+        ("GET", "/workflow/nobody/status/of/all", None, (404, "Workflow not found")),
+        ("POST", "/workflow/nobody/start/", None, (404, "Workflow nobody not found")),
+        ("PATCH", "/room/x/dance", None, (404, "Not found")),
+        ("GET", "/room//join", None, (400, "Missing workflow ID")),
+        ("POST", "/room/x/join/me", {"workflowId": "x"}, (200, {"success": True})),
+        ("GET", "/room/x/websocket", None, (426, "Upgrade required")),
         ("POST", "/room/x/dance", None, (404, "Not found")),
         ("GET", "/room/x", None, (404, "Not found")),
         ("OPTIONS", "/workflow/create", None, (200, "")),
@@ -151,6 +116,13 @@ async def test_answers_are_the_articles(
     ("path", "body", "place"),
     [
         ("/workflow/create", None, "Invalid JSON"),
+        ("/workflow/any/create", None, "Invalid JSON"),
+        ("/room/x/broadcast", {"rows": float("nan")}, "a number is NaN or infinite"),
+        (
+            "/workflow/create",
+            {"name": "x", "stages": [{"name": "y", "data": [float("inf")]}]},
+            "a number is NaN or infinite",
+        ),
         ("/workflow/create", {"name": "x"}, "stages: Field required"),
         ("/workflow/create", {"name": 3, "stages": []}, "name: Input should be a valid string"),
         ("/workflow/create", {"name": "x" * 1_025, "stages": []}, "at most 1024 characters"),
@@ -174,6 +146,18 @@ async def test_a_stage_that_is_a_message_is_refused_and_changes_nothing(client: 
     assert (status, text) == (404, f"Stage none not found in workflow {workflow['id']}")
 
     assert await client.ask("GET", f"/workflow/{workflow['id']}/status") == (200, workflow)
+
+
+async def test_a_whole_stage_may_be_sent_back_but_not_as_another(client: Client) -> None:
+    workflow = await client.create("load", "save")
+    path, (first, second) = f"/workflow/{workflow['id']}/stage", workflow["stages"]
+    updates = {**first, "status": "running"}
+    status, found = await client.ask("PUT", path, {"stageId": first["id"], "updates": updates})
+    assert (status, found["stages"][0]["status"]) == (200, "running")
+
+    status, text = await client.ask("PUT", path, {"stageId": second["id"], "updates": updates})
+    assert (status, text) == (400, "Invalid body: updates.id: a stage keeps its id")
+    assert await client.ask("GET", f"/workflow/{workflow['id']}/") == (200, found)
 
 
 async def test_what_goes_wrong_here_is_told_in_the_articles_words_and_logged(
@@ -308,31 +292,3 @@ async def test_a_subscription_chooses_types(client: Client) -> None:
         told = await room.receive_json()
 
     assert told["type"] == "workflow_joined"
-
-
-async def test_a_long_text_and_a_stop_close_the_socket_with_their_codes(client: Client) -> None:
-    async with client.listen("x") as room:
-        await room.receive_json()
-        await room.send_str("x" * (MAX_TEXT + 1))
-        assert (await room.receive()).type is WSMsgType.CLOSE
-        assert room.close_code == WSCloseCode.MESSAGE_TOO_BIG
-    async with client.listen("x") as room:
-        await room.receive_json()
-        await client.collector.stop()
-        goodbye = await room.receive()
-        assert (goodbye.type, goodbye.data) == (WSMsgType.CLOSE, WSCloseCode.SERVICE_RESTART)
-
-
-async def test_a_slow_socket_is_closed_and_harms_nobody(client: Client) -> None:
-    async with client.listen("x") as slow, client.listen("x") as quick:
-        assert (await slow.receive_json())["type"] == "connected"
-        assert (await quick.receive_json())["type"] == "connected"
-        text = "x" * 500_000
-        for number in range(QUEUE * 2):
-            status, _ = await client.ask("POST", "/room/x/broadcast", {"number": number, "text": text})
-            assert status == 200
-            assert (await quick.receive_json())["data"]["number"] == number
-        received = [message async for message in slow]
-
-    assert len(received) < QUEUE * 2
-    assert slow.close_code == WSCloseCode.TRY_AGAIN_LATER
