@@ -57,7 +57,7 @@ class CollectorGone(UserError):
     exit_code = 3
 
     def __init__(self) -> None:
-        super().__init__("the collector went away before the run ended; start it again with `stagelight up`")
+        super().__init__("the collector went away and did not come back; start it again with `stagelight up`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Client:
         Without a run it is the lobby's, which goes on for ever.
 
         Raises:
-            UserError: The collector cannot be reached at first, or does not know the run.
+            UserError: The collector cannot be reached at first, or does not know the run, or does not any more.
             CollectorGone: It went away and did not come back.
         """
         last, tries = "", 0
@@ -144,13 +144,19 @@ class Client:
                 with self._open(path, {}, headers={"Last-Event-ID": last} if last else {}) as response:
                     if response.status == 204:
                         return
+                    if response.headers.get_content_type() != "text/event-stream":
+                        raise self._stranger()
                     for identity, kind, data in _messages(response):
                         last = identity
                         tries = tries if kind in {"snapshot", "restarting"} else 0
                         yield kind, data
+            except NotFound:
+                raise  # also where it was known before: it has been deleted
             except UserError:
                 if not last:
                     raise
+            except ValueError as error:
+                raise self._stranger() from error
             except (OSError, HTTPException):
                 pass  # the stream was cut: asked for again, like one that ended
             if tries == 0:
@@ -168,18 +174,26 @@ class Client:
             asked = Request(address, **request)  # noqa: S310 - the scheme was checked
             return cast("HTTPResponse", _direct().open(asked, timeout=self.timeout))
         except HTTPError as error:
-            raise self._refusal(error) from error
+            raise self._refusal(error, path) from error
         except (URLError, OSError) as error:
             raise UserError(f"no collector answers at {self.url}; start one with `stagelight up`") from error
         except (HTTPException, ValueError) as error:
             raise self._stranger() from error
 
-    def _refusal(self, error: HTTPError) -> UserError:
+    def _refusal(self, error: HTTPError, path: tuple[str, ...]) -> UserError:
         try:
             detail = str(json.load(error)["detail"])
         except (ValueError, KeyError, TypeError, OSError, HTTPException):
             return self._stranger()
-        return NotFound(detail) if error.code == 404 else UserError(detail)
+        if error.code != 404:
+            return UserError(detail)
+        match path:
+            case "api", "v1", "runs", run_id, *_:
+                return NotFound(
+                    f"there is no run {run_id!r}; see which there are with `stagelight runs list`"
+                )
+            case _:
+                return NotFound(detail)
 
     def _stranger(self) -> UserError:
         return UserError(

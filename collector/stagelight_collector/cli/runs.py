@@ -121,6 +121,10 @@ def tail(run_id: str | None, everything: bool, url: str, as_json: bool) -> int:
             show(kind, data)
             run = data.get("run")
             status = run["status"] if run else status
+            if run_id is not None and kind == "gone":
+                raise UserError(
+                    f"run {run_id!r} was deleted; see which there are with `stagelight runs list`"
+                )
             if run_id is not None and (kind in RUN_ENDS or (kind == "snapshot" and status in _ENDED)):
                 break
     return int(status in {RunStatus.FAILED, RunStatus.TERMINATED})

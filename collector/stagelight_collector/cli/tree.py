@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
-SPARE_LINES: Final = 4
-"""Of the terminal, for the head of the tree and the prompt after it."""
+SPARE_LINES: Final = 5
+"""Of the terminal, for the head of the tree, what is left out and the prompt after it."""
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class StepTree:
         return Group(*self._lines(len(self.steps)))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw as much as fits: the steps that started last."""
+        """Draw as much as fits: the steps that started last, then those that are yet to start."""
         height = options.height or console.height
         yield from self._lines(max(1, height - SPARE_LINES))
 
@@ -51,17 +52,24 @@ class StepTree:
             return
         yield lines.run(self.run)
         rows = list(self._rows("", 0))
-        left_out = len(rows) - most
-        if left_out > 0:
-            yield Text(f"  … {left_out} steps before", style="dim")
-        yield from (lines.step(step, depth) for step, depth in rows[max(0, left_out) :])
+        begun = sum(step["started_ms"] is not None for step, _ in rows)
+        end = min(len(rows), max(most, begun))
+        start = max(0, end - most)
+        if start:
+            yield Text(f"  … {start} steps before", style="dim")
+        yield from (lines.step(step, depth) for step, depth in rows[start:end])
+        if end < len(rows):
+            yield Text(f"  … {len(rows) - end} steps after", style="dim")
         if self.run["error"]:
             yield lines.run_error(self.run)
 
     def _rows(self, parent: str, depth: int) -> Iterator[tuple[dict[str, Any], int]]:
-        """Yield the steps below another in order of start, each followed by its own."""
+        """Yield the steps below another in order of start, each followed by its own.
+
+        Those that have not started come last, as the collector told them.
+        """
         below: dict[str, list[dict[str, Any]]] = {}
-        for step in sorted(self.steps.values(), key=lambda step: (step["started_ms"] or 0.0, step["id"])):
+        for step in sorted(self.steps.values(), key=_place):
             known = step["parent_id"] if step["parent_id"] in self.steps else ""
             below.setdefault(known, []).append(step)
         waiting = [(step, depth) for step in reversed(below.pop(parent, []))]
@@ -69,3 +77,8 @@ class StepTree:
             step, deep = waiting.pop()
             yield step, deep
             waiting += [(child, deep + 1) for child in reversed(below.pop(step["id"], []))]
+
+
+def _place(step: dict[str, Any]) -> tuple[float, str]:
+    started: float | None = step["started_ms"]
+    return (math.inf, "") if started is None else (started, step["id"])

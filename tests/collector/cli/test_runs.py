@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stagelight_collector.cli.client import TRIES, Client, CollectorGone
+from stagelight_collector.cli.client import TRIES, Client, CollectorGone, NotFound
 
 from .conftest import PATIENCE_SECONDS, Answer, Running, collecting
 
@@ -50,6 +50,8 @@ def stranger(body: bytes) -> Generator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
+            if body.startswith(b"data"):
+                self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
             self.wfile.write(body)
 
@@ -205,16 +207,55 @@ def test_a_collector_that_does_not_come_back_is_said_with_exit_code_3(own: Runni
     next(feed)
     own.kill()
 
-    with pytest.raises(CollectorGone, match="went away before the run ended") as error:
+    with pytest.raises(CollectorGone, match="went away and did not come back") as error:
         list(feed)
     assert error.value.exit_code == 3
     assert len(pauses) <= 2 * TRIES
 
 
-@pytest.mark.parametrize("body", [b"<h1>It works</h1>", b"[]", b'{"hello": 1}', b"\xff"])
-def test_another_programs_answer_is_said_to_be_that(stagelight: Callable[..., Answer], body: bytes) -> None:
+def test_a_run_that_is_deleted_while_it_is_followed_is_said_to_be(own: Running, program: Program) -> None:
+    program(own, app("doomed"))
+    own.wait_for("doomed", "running")
+    tail = [sys.executable, "-m", "stagelight_collector", "runs", "tail", "doomed", "--url", own.url]
+    with subprocess.Popen(tail, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "doomed" in process.stdout.readline()
+        assert Client(own.url).delete("api", "v1", "runs", "doomed", force=1)["deleted"]
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == 2
+    assert said == ("stagelight: run 'doomed' was deleted; see which there are with `stagelight runs list`\n")
+
+
+def test_a_collector_that_comes_back_without_the_run_is_not_said_to_be_away(
+    own: Running, program: Program, tmp_path: Path
+) -> None:
+    process = program(own, app("lost"))
+    own.wait_for("lost", "running")
+    process.kill()  # it would tell the other collector of its run
+    process.communicate()
+    with ExitStack() as stack:
+
+        def restart(_seconds: float) -> None:
+            if own.process.poll() is not None and not (tmp_path / "other").exists():
+                stack.enter_context(collecting(tmp_path / "other", port=own.port))
+
+        feed = Client(own.url).feed("lost", sleep=restart)
+        next(feed)
+        own.kill()
+        with pytest.raises(NotFound, match=r"^there is no run 'lost'; see which there are"):
+            list(feed)
+
+
+@pytest.mark.parametrize("command", [("list",), ("tail", "--all"), ("tail", "x")])
+@pytest.mark.parametrize(
+    "body", [b"<h1>It works</h1>", b"[]", b'{"hello": 1}', b"\xff", b"data: <h1>It works</h1>\n"]
+)
+def test_another_programs_answer_is_said_to_be_that(
+    stagelight: Callable[..., Answer], body: bytes, command: tuple[str, ...]
+) -> None:
     with stranger(body) as url:
-        answer = stagelight("runs", "list", "--url", url)
+        answer = stagelight("runs", *command, "--url", url)
 
     assert answer.code == 2
     assert answer.err.startswith(f"stagelight: what answers at {url} is not a Stagelight collector")
@@ -281,6 +322,6 @@ def test_a_run_goes_into_a_file_and_back(
     assert len(answer.err.splitlines()) == 1
 
     answer = stagelight("runs", "export", "nobody", "--url", shared.url)
-    assert (answer.out, "There is no run 'nobody'" in answer.err) == ("", True)
+    assert (answer.out, "there is no run 'nobody'" in answer.err) == ("", True)
     answer = stagelight("runs", "export", "travels", "-o", "no/such/folder", "--url", shared.url)
     assert "cannot write no/such/folder (No such file or directory)" in answer.err

@@ -10,10 +10,10 @@ from rich.console import Console
 from stagelight_collector.cli.tree import StepTree
 
 
-def step(identity: str, started: float, parent: str = "", status: str = "running") -> dict[str, Any]:
+def step(identity: str, started: float | None, parent: str = "", status: str = "running") -> dict[str, Any]:
     return {
         "id": identity, "name": identity, "parent_id": parent, "status": status, "started_ms": started,
-        "ended_ms": started + 5, "duration_ms": 5.0, "progress": None, "attempt": 1, "error": None,
+        "ended_ms": None if started is None else started + 5, "duration_ms": 5.0, "progress": None, "attempt": 1, "error": None,
     }  # fmt: skip
 
 
@@ -61,10 +61,27 @@ def test_a_message_replaces_the_state_of_its_step_and_run() -> None:
 
 def test_what_does_not_fit_is_counted() -> None:
     tree = tree_of(*[step(f"s{number}", number) for number in range(50)])
-    lines = drawn(tree, height=14)
+    lines = drawn(tree, height=15)
 
     assert lines[1] == "  … 40 steps before"
     assert [line.split()[1] for line in lines[2:]] == [f"s{number}" for number in range(40, 50)]
+
+
+def test_what_has_not_started_comes_last_in_the_order_it_was_told() -> None:
+    tree = tree_of(step("z", 2), step("y", 3), step("b", None), step("a", None))
+    assert [line.split()[1] for line in drawn(tree)[1:]] == ["z", "y", "b", "a"]
+
+    tree.take("step_started", {"step": step("a", 4)})
+    assert [line.split()[1] for line in drawn(tree)[1:]] == ["z", "y", "a", "b"]
+
+
+def test_what_runs_is_in_sight_however_much_is_to_come() -> None:
+    tree = tree_of(*[step(f"s{number}", number if number < 30 else None) for number in range(50)])
+    shown = drawn(tree, height=15)
+
+    assert [shown[1], shown[-1]] == ["  … 20 steps before", "  … 20 steps after"]
+    assert [line.split()[1] for line in shown[2:-1]] == [f"s{number}" for number in range(20, 30)]
+    assert len(shown) < 15, "all of it is on the screen"
 
 
 def test_steps_that_are_each_others_parents_are_no_trap() -> None:
