@@ -42,8 +42,10 @@ class Policy:
     allowed_hosts: frozenset[str] = LOOPBACK_HOSTS
     allowed_origins: frozenset[str] = frozenset()
     """Other origins whose pages may send requests; what they may read is up to each route's own CORS headers."""
-    data_paths: tuple[str, ...] = ("/api/", "/v1/", "/metrics")
-    """Where even a link on another site does not lead; all else is a page, which may be linked to."""
+    page_paths: frozenset[str] = frozenset({"/", "/healthz"})
+    """Where a link on another site may lead: the page, and whether all is well, which is no secret."""
+    page_trees: tuple[str, ...] = ("/-/",)
+    """The same below these paths: pages of plugins, and what mails and messages link to. All else is data or does something."""
 
 
 class UnsafeBind(Exception):  # a state that is refused, not a fault of the program
@@ -145,7 +147,7 @@ def _is_link_to_page(request: web.Request, policy: Policy) -> bool:
         request.method in {"GET", "HEAD"}
         and request.headers.get("Sec-Fetch-Mode") == "navigate"
         and request.headers.get("Sec-Fetch-Dest") == "document"
-        and not request.path.startswith(policy.data_paths)
+        and (request.path in policy.page_paths or request.path.startswith(policy.page_trees))
     )
 
 

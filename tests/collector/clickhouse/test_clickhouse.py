@@ -247,6 +247,14 @@ async def test_a_page_of_another_origin_gets_nothing(url: str, session: aiohttp.
         assert answer.status == 421
 
 
+async def test_a_link_on_another_site_asks_nothing(url: str, session: aiohttp.ClientSession) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    async with session.get(url, params={"query": "SELECT 1"}, headers=link) as answer:
+        assert answer.status == 403
+    async with session.get(url, params={"query": "SELECT 1"}) as answer:
+        assert (answer.status, await answer.text()) == (200, "1\n")
+
+
 async def test_a_port_that_is_taken_is_said(url: str) -> None:
     taken = int(url.rpartition(":")[2])
     other = ClickHouseInterface(Any, "127.0.0.1", taken, security.Policy())  # type: ignore[arg-type] # is never asked

@@ -83,7 +83,7 @@ async def _serve(policy: Policy | None = None) -> AsyncGenerator[Site]:
         raise RuntimeError("secret")
 
     app = web.Application()
-    for path in ("/", "/runs/1", "/api/v1/runs", "/v1/traces", "/metrics"):
+    for path in ("/", "/healthz", "/-/alerting/act", "/workflow/", "/api/v1/runs", "/v1/traces", "/metrics"):
         app.router.add_route("*", path, page)
     app.router.add_get("/kept", kept)
     app.router.add_get("/stream", stream)
@@ -100,7 +100,7 @@ async def _serve(policy: Policy | None = None) -> AsyncGenerator[Site]:
 
 
 HOST = ("Host", "localhost:PORT")
-PATHS = ("/", "/runs/1", "/api/v1/runs", "/v1/traces", "/nowhere")
+PATHS = ("/", "/workflow/", "/api/v1/runs", "/v1/traces", "/nowhere")
 
 
 @pytest.mark.parametrize("host", ["localhost:PORT", "127.0.0.1:PORT", "[::1]:PORT", "LOCALHOST:PORT"])
@@ -264,9 +264,17 @@ LINK: Headers = [
     ("target", "method", "status"),
     [
         ("/", "GET", 200),
-        ("/runs/1?x=1", "GET", 200),
-        ("/runs/1", "HEAD", 200),
-        ("/runs/1", "POST", 403),
+        ("/?x=1", "HEAD", 200),
+        ("/", "POST", 403),
+        ("/healthz", "GET", 200),
+        ("/-/alerting/act", "GET", 200),
+        ("/-/alerting/act", "POST", 403),
+        ("/workflow/", "GET", 403),
+        ("/room/x/join", "GET", 403),
+        ("/client/v4/accounts/a/workflows", "GET", 403),
+        ("/-/%2e%2e/api/v1/runs", "GET", 404),
+        ("/-/../api/v1/runs", "GET", 404),
+        ("/anything", "GET", 403),
         ("/api/v1/runs", "GET", 403),
         ("/%61pi/v1/runs", "GET", 403),
         ("/v1/traces", "GET", 403),
