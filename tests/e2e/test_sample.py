@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ from playwright.async_api import expect
 
 if TYPE_CHECKING:
     import aiohttp
-    from playwright.async_api import Browser, Locator, Page
+    from playwright.async_api import Browser, Locator, Page, Route
 
     from .processes import CollectorProcess
 
@@ -115,4 +116,38 @@ async def test_nothing_is_left_running_when_the_page_goes(
     await page.goto("about:blank")
     await page.goto(collector.url)
     await expect(row(page, 1)).to_contain_text(re.compile("Failed.*Cleared", re.DOTALL))
+    await page.close()
+
+
+@pytest.mark.parametrize("said", ["running", "completed"])
+async def test_what_was_cleared_while_a_request_was_on_its_way_stays_cleared(
+    browser: Browser, collector: CollectorProcess, session: aiohttp.ClientSession, said: str
+) -> None:
+    page = await opened(browser, collector, "0.5")
+    under_way, answer = asyncio.Event(), asyncio.Event()
+
+    async def hold_the_answer(route: Route) -> None:
+        response = await route.fetch()
+        if said in (route.request.post_data or ""):
+            under_way.set()
+            await answer.wait()
+        await route.fulfill(response=response)
+
+    await page.route("**/stage", hold_the_answer)
+    await button(page, "Create Sample Workflow").click()
+    await button(page, "Start All").click()
+    await expect(row(page, 1)).to_contain_text("Running")
+    async with asyncio.timeout(60):
+        while not under_way.is_set():
+            await page.clock.run_for(LONGEST_MS)
+    await button(page, "Clear").click()
+    await expect(row(page, 1)).to_contain_text(re.compile("Failed.*Cleared", re.DOTALL))
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(f"{request.method} {request.url}"))
+    async with page.expect_response("**/stage"):
+        answer.set()
+    await page.evaluate("fetch('/healthz').then(answer => answer.text())")
+
+    assert [request for request in sent if "/workflow/" in request] == []
+    assert (await runs(collector, session))["Sample Workflow 1"]["status"] == "failed"
     await page.close()

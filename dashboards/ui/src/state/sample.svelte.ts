@@ -49,6 +49,7 @@ class Sample {
   async clear() {
     const open = [...this.#waiting.splice(0).map((workflow) => workflow.id), ...this.#playing.keys()];
     for (const stop of this.#playing.values()) stop();
+    this.#playing.clear();
     this.any = false;
     this.pending = 0;
     this.problem = '';
@@ -66,15 +67,17 @@ class Sample {
     const stopped = new Promise<typeof CLEARED>((resolve) => (stop = () => resolve(CLEARED)));
     this.#playing.set(workflow.id, stop);
     const error = await this.#stages(workflow, stopped);
-    this.#playing.delete(workflow.id);
-    if (error !== CLEARED) await this.#complete(workflow.id, error);
+    // What was cleared has been ended there. Its requests fail where the page goes away, and must not say otherwise.
+    if (this.#playing.delete(workflow.id)) await this.#complete(workflow.id, error);
   }
 
   /** Run one stage after the other; return what is wrong in the end. */
   async #stages({ id, stages }: Workflow, stopped: Promise<typeof CLEARED>): Promise<string | null> {
     if (!(await this.#try('POST', `workflow/${id}/start`))) return 'Stage failed';
     for (const stage of stages) {
-      const update = (updates: object) => this.#try('PUT', `workflow/${id}/stage`, { stageId: stage.id, updates });
+      // Once it is cleared nothing more is said of it: that would set it going again.
+      const update = async (updates: object) =>
+        this.#playing.has(id) && (await this.#try('PUT', `workflow/${id}/stage`, { stageId: stage.id, updates }));
       if (!(await update({ status: 'running' }))) return 'Stage failed';
       const cleared = await Promise.race([stopped, pause(LEAST_MS + Math.random() * (MOST_MS - LEAST_MS))]);
       if (cleared) return cleared;
