@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stagelight_plugins import hookimpl
 from stagelight_plugins.workflow_live.monitor import Monitor
 from stagelight_plugins.workflow_live.rooms import Rooms
-from stagelight_plugins.workflow_live.routes import Routes
+from stagelight_plugins.workflow_live.routes import Routes, encode
 from stagelight_plugins.workflow_live.store import Store
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class WorkflowLive:
         if parts is None:
             monitor = Monitor()
             store = Store(collector.plugin_dir(NAME) / "workflows.sqlite")
-            for workflow, size in store.load():
-                monitor.keep(workflow, size)
+            for workflow in store.load():
+                monitor.keep(workflow, encode(workflow.to_json()))
             rooms = Rooms(lambda room: monitor.get(room) is not None)
             parts = self._parts[id(collector)] = Routes(collector, monitor, store, rooms)
         return parts

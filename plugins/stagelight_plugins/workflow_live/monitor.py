@@ -18,7 +18,7 @@ from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 Status = Literal["pending", "running", "completed", "failed"]
 MAX_STAGES: Final = 1_000
@@ -28,7 +28,7 @@ MS: Final = 1_000_000
 MAX_WORKFLOWS: Final = 10_000
 """How many workflows are remembered; the run of each stays in history."""
 MAX_BYTES: Final = 32 << 20
-"""Bytes of all of them as JSON; as objects they take several times that."""
+"""Length of all of them as JSON; as objects they take several times that."""
 
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 
@@ -138,17 +138,18 @@ class Monitor:
     forgotten: int = 0
     """How many workflows had to make place for others."""
     _workflows: OrderedDict[str, Workflow] = field(default_factory=OrderedDict[str, Workflow])
-    _sizes: dict[str, int] = field(default_factory=dict[str, int])
+    _texts: dict[str, str] = field(default_factory=dict[str, str])
+    """Each as JSON, so that a list of all of them costs nobody else any time."""
     _bytes: int = 0
     _gone: list[str] = field(default_factory=list[str])
 
-    def keep(self, workflow: Workflow, size: int) -> None:
-        """Remember a workflow of so many bytes; the oldest make place."""
-        self._bytes += size - self._sizes.get(workflow.id, 0)
-        self._workflows[workflow.id], self._sizes[workflow.id] = workflow, size
+    def keep(self, workflow: Workflow, text: str) -> None:
+        """Remember a workflow and what it is as JSON; the oldest make place."""
+        self._bytes += len(text) - len(self._texts.get(workflow.id, ""))
+        self._workflows[workflow.id], self._texts[workflow.id] = workflow, text
         while len(self._workflows) > self.capacity or self._bytes > self.capacity_bytes:
             oldest, _ = self._workflows.popitem(last=False)
-            self._bytes -= self._sizes.pop(oldest)
+            self._bytes -= len(self._texts.pop(oldest))
             self._gone.append(oldest)
             self.forgotten += 1
 
@@ -210,9 +211,13 @@ class Monitor:
         """Return a workflow, None if it is not known."""
         return self._workflows.get(workflow_id)
 
-    def all(self) -> list[Workflow]:
-        """Return all workflows, the oldest first."""
-        return list(self._workflows.values())
+    def text(self, workflow_id: str) -> str | None:
+        """Return a workflow as JSON, None if it is not known."""
+        return self._texts.get(workflow_id)
+
+    def texts(self) -> Sequence[str]:
+        """Return all workflows as JSON, the oldest first."""
+        return [self._texts[each] for each in self._workflows]
 
     def _known(self, workflow_id: str) -> Workflow:
         workflow = self._workflows.get(workflow_id)

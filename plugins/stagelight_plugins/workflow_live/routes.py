@@ -41,7 +41,8 @@ CORS: Final = {
 PATHS: Final = ("", "/{id:[^/]*}", "/{id:[^/]*}/{action:[^/]*}", "/{id:[^/]*}/{action:[^/]*}/{rest:.*}")
 """Below `/workflow` and `/room`; what follows the action means nothing, as in the article."""
 MAX_WORKFLOW: Final = 1 << 20
-"""Bytes of one workflow as JSON."""
+"""Length of one workflow as JSON."""
+_SUCCESS: Final = '{"success":true}'
 
 _log = logging.getLogger(__name__)
 
@@ -146,12 +147,12 @@ class Routes:
                 async with self._turn(workflow_id):
                     return await self._complete(workflow_id, body.error)
             case "GET", "", "":
-                return _json([workflow.to_json() for workflow in self.monitor.all()])
+                return _json(f"[{','.join(self.monitor.texts())}]")
             case "GET", _, "" | "status":
-                found = self.monitor.get(workflow_id)
+                found = self.monitor.text(workflow_id)
                 if found is None:
                     raise Refused(404, "Workflow not found")
-                return _json(found.to_json())
+                return _json(found)
             case _:
                 raise Refused(405, "Method not allowed")
 
@@ -181,21 +182,22 @@ class Routes:
     ) -> web.StreamResponse:
         """Make a change durable, then tell everybody. Where that fails nothing has changed, and it may be asked for again."""
         answer = workflow.to_json()
-        size = len(_encode(answer))
-        if size > MAX_WORKFLOW:
+        text = encode(answer)
+        if len(text) > MAX_WORKFLOW:
             raise Refused(
-                413, f"The workflow would have more than {MAX_WORKFLOW} bytes; keep large data elsewhere"
+                413,
+                f"The workflow would have more than {MAX_WORKFLOW} characters; keep large data elsewhere",
             )
         await self.collector.accept(events)
         await self.store.save(workflow, self.monitor.take_gone())
-        self.monitor.keep(workflow, size)
+        self.monitor.keep(workflow, text)
         if stage is not None:
             told = stage.model_dump(exclude_none=True, exclude={"attempt"})
             self.rooms.tell(workflow.id, "stage_update", workflowId=workflow.id, stage=told)
         else:
             self.rooms.tell(workflow.id, "workflow_update", workflow=answer)
         self.rooms.tell_watchers("workflow_update", workflow=answer)
-        return _json(answer)
+        return _json(text)
 
     def _turn(self, workflow_id: str) -> asyncio.Lock:
         """Changes of one workflow come one after the other; its lock is there while somebody holds it or waits."""
@@ -217,9 +219,9 @@ class Routes:
                 return await self._join(request, room)
             case "broadcast":
                 data = await _body(request, _ANY)
-                _encode(data)
+                encode(data)
                 self.rooms.tell(room, "workflow_update", workflow=data, data=data)
-                return _json({"success": True})
+                return _json(_SUCCESS)
             case _:
                 raise Refused(404, "Not found")
 
@@ -233,14 +235,14 @@ class Routes:
                 case _:
                     raise Refused(400, "Missing workflowId")
         self.rooms.tell(room, "workflow_joined", workflowId=named)
-        return _json({"success": True})
+        return _json(_SUCCESS)
 
     async def _health(self, request: web.Request) -> web.Response:
         """Say what is in memory, and how often a bound was met."""
         del request
         return web.json_response(
             {
-                "workflows": len(self.monitor.all()),
+                "workflows": len(self.monitor.texts()),
                 "forgotten": self.monitor.forgotten,
                 "sockets": self.rooms.count,
                 "dropped": self.rooms.dropped,
@@ -258,15 +260,20 @@ async def _body(request: web.Request, kind: TypeAdapter[T]) -> T:
         raise Refused(413, f"The body has more than {request.client_max_size} bytes; send less") from error
 
 
-def _encode(data: Any) -> str:
+def encode(data: Any) -> str:
+    """Return JSON.
+
+    Raises:
+        Refused: It cannot be said in JSON.
+    """
     try:
         return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise Refused(400, "Invalid body: a number is NaN or infinite, which no JSON can say") from error
 
 
-def _json(data: Any) -> web.Response:
-    return web.Response(text=_encode(data), content_type="application/json", headers=CORS)
+def _json(text: str) -> web.Response:
+    return web.Response(text=text, content_type="application/json", headers=CORS)
 
 
 def _text(status: int, text: str) -> web.Response:

@@ -26,10 +26,10 @@ class Store:
         self._lock = asyncio.Lock()
         self._database = open_database(path, _SCHEMA)
 
-    def load(self) -> list[tuple[Workflow, int]]:
-        """Return all workflows and their sizes in bytes, the oldest first."""
+    def load(self) -> list[Workflow]:
+        """Return all workflows, the oldest first."""
         rows = self._database.execute("SELECT state FROM workflows ORDER BY seq").fetchall()
-        return [(Workflow.model_validate_json(state), len(state)) for (state,) in rows]
+        return [Workflow.model_validate_json(state) for (state,) in rows]
 
     async def save(self, workflow: Workflow, gone: Sequence[str] = ()) -> None:
         """Write a workflow, and forget those that have made place."""

@@ -78,63 +78,60 @@ async def test_workflows_are_still_known_after_a_restart(tmp_path: Path) -> None
             assert [run["id"] for run in collector.runs()] == [workflow["id"]]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "answer"),
-    [
-        ("GET", "/workflow/nobody/status", None, (404, "Workflow not found")),
-        ("POST", "/workflow/nobody/start", None, (404, "Workflow nobody not found")),
-        ("PUT", "/workflow/nobody/complete", {}, (404, "Workflow nobody not found")),
-        ("DELETE", "/workflow/nobody", None, (405, "Method not allowed")),
-        ("PUT", "/workflow/create", {}, (405, "Method not allowed")),
-        ("POST", "/workflow/x/dance", None, (405, "Method not allowed")),
-        ("POST", "/room/", None, (400, "Missing workflow ID")),
-        ("POST", "/room/x/join", {}, (400, "Missing workflowId")),
-        ("PATCH", "/workflow/x/stage", {}, (405, "Method not allowed")),
-        ("GET", "/workflow//status", None, (404, "Workflow not found")),
-        ("GET", "/workflow/nobody/", None, (404, "Workflow not found")),
-        ("GET", "/workflow/nobody/status/of/all", None, (404, "Workflow not found")),
-        ("POST", "/workflow/nobody/start/", None, (404, "Workflow nobody not found")),
-        ("PATCH", "/room/x/dance", None, (404, "Not found")),
-        ("GET", "/room//join", None, (400, "Missing workflow ID")),
-        ("POST", "/room/x/join/me", {"workflowId": "x"}, (200, {"success": True})),
-        ("GET", "/room/x/websocket", None, (426, "Upgrade required")),
-        ("POST", "/room/x/dance", None, (404, "Not found")),
-        ("GET", "/room/x", None, (404, "Not found")),
-        ("OPTIONS", "/workflow/create", None, (200, "")),
-        ("OPTIONS", "/room/x/join", None, (200, "")),
-        ("POST", "/room/x/join", {"workflowId": "x"}, (200, {"success": True})),
-        ("POST", "/room/x/broadcast", {"any": "thing"}, (200, {"success": True})),
-    ],
+ANSWERS: tuple[tuple[str, str, Any, tuple[int, Any]], ...] = (
+    ("GET", "/workflow/nobody/status", None, (404, "Workflow not found")),
+    ("POST", "/workflow/nobody/start", None, (404, "Workflow nobody not found")),
+    ("PUT", "/workflow/nobody/complete", {}, (404, "Workflow nobody not found")),
+    ("DELETE", "/workflow/nobody", None, (405, "Method not allowed")),
+    ("PUT", "/workflow/create", {}, (405, "Method not allowed")),
+    ("POST", "/workflow/x/dance", None, (405, "Method not allowed")),
+    ("POST", "/room/", None, (400, "Missing workflow ID")),
+    ("POST", "/room/x/join", {}, (400, "Missing workflowId")),
+    ("PATCH", "/workflow/x/stage", {}, (405, "Method not allowed")),
+    ("GET", "/workflow//status", None, (404, "Workflow not found")),
+    ("GET", "/workflow/nobody/", None, (404, "Workflow not found")),
+    ("GET", "/workflow/nobody/status/of/all", None, (404, "Workflow not found")),
+    ("POST", "/workflow/nobody/start/", None, (404, "Workflow nobody not found")),
+    ("PATCH", "/room/x/dance", None, (404, "Not found")),
+    ("GET", "/room//join", None, (400, "Missing workflow ID")),
+    ("POST", "/room/x/join/me", {"workflowId": "x"}, (200, {"success": True})),
+    ("GET", "/room/x/websocket", None, (426, "Upgrade required")),
+    ("POST", "/room/x/dance", None, (404, "Not found")),
+    ("GET", "/room/x", None, (404, "Not found")),
+    ("OPTIONS", "/workflow/create", None, (200, "")),
+    ("OPTIONS", "/room/x/join", None, (200, "")),
+    ("POST", "/room/x/join", {"workflowId": "x"}, (200, {"success": True})),
+    ("POST", "/room/x/broadcast", {"any": "thing"}, (200, {"success": True})),
 )
-async def test_answers_are_the_articles(
-    client: Client, method: str, path: str, body: Any, answer: tuple[int, Any]
-) -> None:
-    assert await client.ask(method, path, body) == answer
+"""Method, path, body; status and answer."""
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "place"),
-    [
-        ("/workflow/create", None, "Invalid JSON"),
-        ("/workflow/any/create", None, "Invalid JSON"),
-        ("/room/x/broadcast", {"rows": float("nan")}, "a number is NaN or infinite"),
-        (
-            "/workflow/create",
-            {"name": "x", "stages": [{"name": "y", "data": [float("inf")]}]},
-            "a number is NaN or infinite",
-        ),
-        ("/workflow/create", {"name": "x"}, "stages: Field required"),
-        ("/workflow/create", {"name": 3, "stages": []}, "name: Input should be a valid string"),
-        ("/workflow/create", {"name": "x" * 1_025, "stages": []}, "at most 1024 characters"),
-        ("/workflow/create", {"name": "x", "stages": [{"name": "y"}] * 1_001}, "at most 1000 items"),
-    ],
+async def test_answers_are_the_articles(client: Client) -> None:
+    for method, path, body, answer in ANSWERS:
+        assert (method, path, await client.ask(method, path, body)) == (method, path, answer)
+
+
+BAD: tuple[tuple[str, Any, str], ...] = (
+    ("/workflow/create", None, "Invalid JSON"),
+    ("/workflow/any/create", None, "Invalid JSON"),
+    ("/room/x/broadcast", {"rows": float("nan")}, "a number is NaN or infinite"),
+    (
+        "/workflow/create",
+        {"name": "x", "stages": [{"name": "y", "data": [float("inf")]}]},
+        "a number is NaN or infinite",
+    ),
+    ("/workflow/create", {"name": "x"}, "stages: Field required"),
+    ("/workflow/create", {"name": 3, "stages": []}, "name: Input should be a valid string"),
+    ("/workflow/create", {"name": "x" * 1_025, "stages": []}, "at most 1024 characters"),
+    ("/workflow/create", {"name": "x", "stages": [{"name": "y"}] * 1_001}, "at most 1000 items"),
 )
-async def test_a_bad_body_is_told_where_it_is_bad(client: Client, path: str, body: Any, place: str) -> None:
-    status, text = await client.ask("POST", path, body)
+"""Path, body, and what is said of it."""
 
-    assert status == 400
-    assert text.startswith("Invalid body: ")
-    assert place in text
+
+async def test_a_bad_body_is_told_where_it_is_bad(client: Client) -> None:
+    for path, body, place in BAD:
+        status, text = await client.ask("POST", path, body)
+        assert (status, text.startswith("Invalid body: "), place in text) == (400, True, True), text
 
 
 async def test_a_stage_that_is_a_message_is_refused_and_changes_nothing(client: Client) -> None:
