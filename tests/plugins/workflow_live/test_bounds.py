@@ -88,6 +88,19 @@ async def test_a_long_text_and_a_stop_close_the_socket_with_their_codes(client: 
         assert (goodbye.type, goodbye.data) == (WSMsgType.CLOSE, WSCloseCode.SERVICE_RESTART)
 
 
+async def test_where_no_place_is_left_one_is_told_to_come_back(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagelight_plugins.workflow_live.rooms.MAX_SOCKETS", 0)
+    async with client.listen("x") as room:
+        goodbye = await room.receive()
+
+    assert (goodbye.type, goodbye.data, goodbye.extra) == (
+        WSMsgType.CLOSE, WSCloseCode.TRY_AGAIN_LATER, "no place",
+    )  # fmt: skip
+    assert (await client.health())["sockets"] == 0
+
+
 async def test_a_slow_socket_is_closed_and_harms_nobody(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
