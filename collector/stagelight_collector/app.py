@@ -258,7 +258,7 @@ class Collector:
         )
         return [
             ("receiver", RoutesPlugin(self._receiver.routes)),
-            ("api", RoutesPlugin(lambda: [*RunsApi(hub, history).routes(), *pages_routes(self.pages)])),
+            ("api", RoutesPlugin(lambda: [*RunsApi(hub, history).routes(), *self._pages_routes()])),
             ("history", RoutesPlugin(HistoryApi(hub, bus, archive, self._keeper).routes)),
             ("statistics", RoutesPlugin(StatisticsApi(history).routes)),
             ("sql", RoutesPlugin(SqlApi(history).routes)),
@@ -268,6 +268,9 @@ class Collector:
             ("health", RoutesPlugin(self.health.routes)),
             ("page", RoutesPlugin(Page().routes)),
         ]
+
+    def _pages_routes(self) -> Sequence[web.AbstractRouteDef]:
+        return pages_routes(self.pages, self.settings.grafana_url)
 
     def _hub(self, past: Past, kept: Callable[[], int]) -> Hub:
         limits = self.settings.limits

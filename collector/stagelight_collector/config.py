@@ -15,13 +15,11 @@ from urllib.parse import quote
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from stagelight_collector.places import line_of
+from stagelight_collector.site import Site  # noqa: TC001 - pydantic evaluates the annotations
 from stagelight_plugins.manager import BUILT_IN, GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from stagelight_plugins.errors import BadSettings
 
 FILE: Final = "stagelight.toml"
 """Read from the working directory, or from where `STAGELIGHT_CONFIG` points."""
@@ -98,6 +96,9 @@ class Settings(BaseModel):
         ge=0,
         le=65535,
         description="A port at which clients of ClickHouse (Grafana, DBeaver, Metabase) read the embedded history; off unless set.",
+    )
+    grafana_url: Site = Field(
+        default="", description="Where Grafana has the exported dashboards; the page then links to them."
     )
     allowed_hosts: list[str] = Field(default_factory=list, description="More values for the Host header.")
     allowed_origins: list[str] = Field(
@@ -255,21 +256,6 @@ def _with_plugins(data: _Data, problems: list[str]) -> _Data:
         elif isinstance(plugins, dict):
             data["plugins"] = plugins = {**_table(cast("object", plugins)), name: table}
     return data
-
-
-def told(error: BadSettings) -> list[str]:
-    """Return what is wrong with a plugin's table, each problem with its file and line."""
-    try:
-        text = config_path().read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        text = ""
-    lines: list[str] = []
-    for place, message in error.problems:
-        keys = (error.name, *place)
-        line = max(line_of(text, keys), line_of(text, ("plugins", *keys)))
-        where = f"{config_path()}:{line}: " if line else ""
-        lines.append(f"{where}`{'.'.join(keys)}`: {message}")
-    return lines
 
 
 def _environment(environ: Mapping[str, str], problems: list[str], notes: list[str]) -> _Data:

@@ -7,10 +7,28 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from stagelight_plugins.errors import BadSettings
 
 _HEADER: Final = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?")
 _KEY: Final = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 _PART: Final = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+
+
+def told(error: BadSettings, path: Path) -> list[str]:
+    """Return what is wrong with a plugin's table, each problem with its file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        text = ""
+    lines: list[str] = []
+    for place, message in error.problems:
+        keys = (error.name, *place)
+        line = max(line_of(text, keys), line_of(text, ("plugins", *keys)))
+        where = f"{path}:{line}: " if line else ""
+        lines.append(f"{where}`{'.'.join(keys)}`: {message}")
+    return lines
 
 
 def line_of(text: str, keys: Sequence[str]) -> int:

@@ -12,9 +12,12 @@ from grafana import panels, queries as q
 from grafana.panels import SOURCE
 
 TAG: Final = "stagelight"
-RUN_IN_GRAFANA: Final = "/d/stagelight-run?var-run=${__value.raw}&${__url_time_range}&var-datasource=${datasource}&var-stagelight=${stagelight}"
-RUN_IN_PAGE: Final = "${stagelight}/#/runs/${__value.raw}"
-WORKFLOW_IN_GRAFANA: Final = "/d/stagelight-workflow?var-workflow=${__value.raw}&${__url_time_range}&var-datasource=${datasource}&var-stagelight=${stagelight}"
+_CLICKED: Final = "${__value.raw:percentencode}"
+"""What was clicked on. Without a format Grafana leaves `#`, `&`, `+` and `/` as they are, which mean something in an address."""
+_KEPT: Final = "${__url_time_range}&${datasource:queryparam}&${stagelight:queryparam}"
+RUN_IN_GRAFANA: Final = f"/d/stagelight-run?var-run={_CLICKED}&{_KEPT}"
+RUN_IN_PAGE: Final = f"${{stagelight}}/#/runs/{_CLICKED}"
+WORKFLOW_IN_GRAFANA: Final = f"/d/stagelight-workflow?var-workflow={_CLICKED}&{_KEPT}"
 
 
 def all_boards() -> dict[str, model.Dashboard]:

@@ -59,6 +59,12 @@ def test_settings_made_by_hand_read_neither_file_nor_environment(
         ("[plugins]\nload = 'x'", "stagelight.toml: plugins.load: 'x' is not a list of names; write load = ['name']"),
         ("port = 99999", "stagelight.toml: `port` = 99999: input should be less than or equal to 65535"),
         ("allowed_hosts = [1]", "stagelight.toml: `allowed_hosts` = 1: input should be a valid string"),
+        ("grafana_url = 'g:3000'", "stagelight.toml: `grafana_url` = 'g:3000': this is no address like https://grafana.example"),
+        ("grafana_url = 'https://'", "stagelight.toml: `grafana_url` = 'https://': this is no address like"),
+        ("grafana_url = 'javascript:alert(1)'", "stagelight.toml: `grafana_url` = 'javascript:alert(1)': this is no address"),
+        ("grafana_url = 'https://a:b@g'", "stagelight.toml: `grafana_url` = 'https://a:b@g': an address without user, query and"),
+        ("grafana_url = 'https://g/?orgId=2'", "stagelight.toml: `grafana_url` = 'https://g/?orgId=2': an address without user"),
+        ("grafana_url = 'https://g/#/'", "stagelight.toml: `grafana_url` = 'https://g/#/': an address without user, query and"),
         ("port = ", "stagelight.toml: this is not TOML: "),
     ],
 )  # fmt: skip
@@ -97,6 +103,23 @@ def test_what_is_right_stays_in_force_beside_what_is_wrong(write: Callable[[str]
     found = config.read()
     assert (found.settings.host, found.settings.port, found.settings.limits.steps) == ("::1", 4318, 9)
     assert len(found.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("", ""),
+        ("http://127.0.0.1:3000", "http://127.0.0.1:3000/"),
+        ("https://Grafana.example/team", "https://grafana.example/team/"),
+        ("https://grafana.example/team//", "https://grafana.example/team/"),
+    ],
+)
+def test_the_address_of_grafana_can_have_paths_put_after_it(
+    monkeypatch: pytest.MonkeyPatch, written: str, read: str
+) -> None:
+    assert config.load().grafana_url == ""
+    monkeypatch.setenv("STAGELIGHT_GRAFANA_URL", written)
+    assert config.load().grafana_url == read
 
 
 def test_a_list_in_the_environment_is_written_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch) -> None:

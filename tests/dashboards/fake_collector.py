@@ -64,6 +64,8 @@ class FakeCollector:
         self.sources: dict[str, Json] = {}
         self.pages: list[Json] = []
         """What `GET /api/v1/pages` lists."""
+        self.grafana = ""
+        """Where Grafana is, as `GET /api/v1/pages` says."""
         self.prefix = "/"
         self.feeds_opened = 0
         self.feeds_open = 0
@@ -216,7 +218,7 @@ class FakeCollector:
         return web.json_response(self.sources[request.match_info["name"]])
 
     async def _pages(self, _request: web.Request) -> web.Response:
-        return web.json_response({"pages": self.pages})
+        return web.json_response({"pages": self.pages, "grafana": self.grafana})
 
     async def _static(self, request: web.Request) -> web.Response:
         file = static_files().get(request.match_info["path"] or "index.html")

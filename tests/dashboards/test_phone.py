@@ -31,6 +31,7 @@ async def test_a_phone_shows_everything_without_scrolling_sideways(
 ) -> None:
     long = "a_name_that_is_much_longer_than_any_phone_is_wide_" * 3
     error = failure(long, long, long)
+    collector.grafana = "https://grafana.example/"
     collector.put_run(
         "r", workflow=long, service=long, error=error, attributes={long: long}, parent_run_id=long
     )

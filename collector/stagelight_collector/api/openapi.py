@@ -90,7 +90,7 @@ def _paths() -> _Data:
         "/api/v1/history": {"get": _operation("How large history is.", "History")},
         "/api/v1/history/prune": {"post": _operation("Drop what is old.", "Pruned", "dry_run")},
         "/api/v1/sql": {"post": _operation("Ask history in SQL that only reads.", "SqlAnswer", body="SqlQuestion")},
-        "/api/v1/pages": {"get": _operation("Entries of the page's navigation.", "Pages")},
+        "/api/v1/pages": {"get": _operation("Where the page can lead to.", "Pages")},
         PATH: {"get": _operation("This document.", "Document")},
         "/healthz": {"get": _operation("Whether all is well.", "Health")},
         "/metrics": {"get": _operation("Counters and gauges.", "text/plain")},

@@ -108,12 +108,13 @@ class RunsApi:
         return reply({"workflows": [workflow_view(item) for item in await self.history.workflows()]})
 
 
-def pages_routes(pages: Sequence[Page]) -> Sequence[web.AbstractRouteDef]:
-    """Return the route that lists the entries of the page's navigation."""
+def pages_routes(pages: Sequence[Page], grafana: str) -> Sequence[web.AbstractRouteDef]:
+    """Return the route that says where the page can lead to: its navigation, and Grafana where there is one."""
 
     async def show(request: web.Request) -> web.Response:
         del request
-        return reply({"pages": [{"title": page.title, "href": page.href} for page in pages]})
+        listed = [{"title": page.title, "href": page.href} for page in pages]
+        return reply({"pages": listed, "grafana": grafana})
 
     return [web.get("/api/v1/pages", show)]
 

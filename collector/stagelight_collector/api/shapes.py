@@ -134,7 +134,10 @@ SCHEMAS: Final[Mapping[str, _Shape]] = {
         "additionalProperties": False,
     },
     "SqlAnswer": _object(columns=_TEXTS, types=_TEXTS, rows=_some({"type": "array"}), truncated=_FLAG),
-    "Pages": _object(pages=_some(_object(title=_TEXT, href=_TEXT))),
+    "Pages": {
+        **_object(pages=_some(_object(title=_TEXT, href=_TEXT)), grafana=_TEXT),
+        "description": "`grafana` is where Grafana has the exported dashboards, with a slash at its end, or empty.",
+    },
     "Health": _object(status={"enum": ["ok", "degraded"]}, problems=_TEXTS),
     "Document": _FREE,
     "Problem": {

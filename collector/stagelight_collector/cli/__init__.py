@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from stagelight_collector import config
+from stagelight_collector import config, places
 from stagelight_collector.cli import usage
 from stagelight_collector.cli.client import configured_url
 from stagelight_collector.cli.commands import CORE
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     except config.ConfigError as error:
         return _fail(2, *error.problems)
     except BadSettings as error:
-        return _fail(2, *config.told(error))
+        return _fail(2, *places.told(error, config.config_path()))
     except PluginError as error:
         return _fail(2, str(error))
 

@@ -47,3 +47,4 @@ def export(directory: Path, host: str, port: int, as_json: bool) -> None:
     for path in written:
         click.echo(path)
     click.echo(f"Start Grafana with GF_PATHS_PROVISIONING={directory.resolve() / 'provisioning'}", err=True)
+    click.echo("Set grafana_url in stagelight.toml, and the page links to these dashboards.", err=True)

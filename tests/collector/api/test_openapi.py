@@ -60,8 +60,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def collector(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Collector]:
-    settings = Settings.model_validate({"data_dir": tmp_path_factory.mktemp("openapi"), "port": 0})
-    async with Collector(settings) as running:
+    given = {
+        "data_dir": tmp_path_factory.mktemp("openapi"),
+        "port": 0,
+        "grafana_url": "https://g.example/team",
+    }
+    async with Collector(Settings.model_validate(given)) as running:
         await running.publish(EVENTS)
         yield running
 
@@ -142,6 +146,13 @@ async def test_every_answer_has_the_shape_that_is_promised(
         check(schema_of(path), found)
         first = next(iter(found.values()))
         assert path == "/healthz" or first, f"an empty answer proves nothing: {example}"
+
+
+async def test_the_page_is_told_where_grafana_is(
+    collector: Collector, session: aiohttp.ClientSession
+) -> None:
+    async with session.get(f"{collector.url}/api/v1/pages") as answer:
+        assert (await answer.json())["grafana"] == "https://g.example/team/"
 
 
 async def test_what_is_sent_and_done_is_answered_as_promised(

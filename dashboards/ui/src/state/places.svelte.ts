@@ -6,17 +6,26 @@ export interface Place {
   readonly href: string;
 }
 
-/** Where the page's navigation leads: what the collector's plugins have registered. */
+/** Of collectors that are older than the page, too. */
+interface Answer {
+  readonly pages?: readonly Place[];
+  readonly grafana?: string;
+}
+
+/** Where the page can lead to: what the collector's plugins have registered, and Grafana. */
 class Places {
   list: readonly Place[] = $state.raw([]);
+  /** Where Grafana has our dashboards, with a slash at the end; empty where nobody said. */
+  grafana = $state('');
   /** `unknown` where the collector could not be asked; then a view of this page may or may not have its plugin. */
   state: 'asking' | 'known' | 'unknown' = $state('asking');
 
   /** Ask at the start, and whenever the collector has come back: another configuration may run now. */
   async ask(): Promise<void> {
     const response = await fetch(address('api/v1/pages')).catch(() => null);
-    const answer = response?.ok ? ((await response.json().catch(() => null)) as { pages?: Place[] } | null) : null;
-    if (answer?.pages) this.list = answer.pages.filter(isPage);
+    const answer = response?.ok ? ((await response.json().catch(() => null)) as Answer | null) : null;
+    if (answer?.pages) this.list = answer.pages.filter(({ href }) => isPage(href));
+    if (answer) this.grafana = answer.grafana && isPage(answer.grafana) ? answer.grafana : '';
     if (answer?.pages) this.state = 'known';
     else if (this.state === 'asking') this.state = 'unknown';
   }
@@ -28,7 +37,7 @@ class Places {
 }
 
 /** Whether the address can be opened as a page; `javascript:` and its like are not. */
-function isPage({ href }: Place): boolean {
+function isPage(href: string): boolean {
   return URL.canParse(href, document.baseURI) && /^https?:$/.test(new URL(href, document.baseURI).protocol);
 }
 
