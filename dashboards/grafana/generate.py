@@ -53,9 +53,7 @@ def page_source() -> str:
 
 
 def _variables(board: Dashboard) -> list[str]:
-    templating = board.templating
-    listed = templating.list_val if templating else None
-    return [variable.name for variable in listed or ()]
+    return [variable.name for variable in board.templating.list_val or ()]
 
 
 def main() -> None:

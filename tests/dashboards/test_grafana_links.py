@@ -108,7 +108,7 @@ async def test_every_view_leads_to_its_dashboard(open_page: OpenPage, collector:
         "Collector health": ("Collector health", back),
     }
 
-    queue = {
+    queue: dict[str, Any] = {
         "queued": 0,
         "running": 0,
         "waiting": 0,
@@ -117,8 +117,14 @@ async def test_every_view_leads_to_its_dashboard(open_page: OpenPage, collector:
         "account_running": 0,
         "shards": [],
     }
-    workflow = {"name": WORKFLOW, "class_name": "Report", "schedules": [], "counts": {}, "queue": queue}
-    alert = {
+    workflow: dict[str, Any] = {
+        "name": WORKFLOW,
+        "class_name": "Report",
+        "schedules": [],
+        "counts": {},
+        "queue": queue,
+    }
+    alert: dict[str, Any] = {
         "fingerprint": "f", "rule": "failed", "labels": {"workflow": WORKFLOW, "severity": "error"}, "notes": {"summary": "s"},
         "since": 2_000 * HOUR / 1_000, "fired": 0, "ended": 2_001 * HOUR / 1_000, "count": 2, "acked": "", "status": "resolved",
         "run": "", "muted": "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ PLUGIN = "grafana-clickhouse-datasource"
 
 @pytest.fixture
 def generator(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(ROOT / "dashboards"))
+    monkeypatch.setattr(sys, "path", [str(ROOT / "dashboards"), *sys.path])
     return importlib.import_module("grafana.generate")
 
 
