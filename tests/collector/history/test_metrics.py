@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
-from base64 import b64decode
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from google.protobuf.json_format import MessageToDict
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as OverGrpc
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -30,6 +27,8 @@ from stagelight_collector.decode.metrics import LAST, METRIC_COLUMNS
 from stagelight_collector.history import Retention
 from stagelight_collector.shelf import by_days, merge, rows
 from stagelight_plugins.hookspecs import Batch
+
+from .made_up_metrics import as_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -71,27 +70,6 @@ def measured(service: str) -> MetricsData:
     return found
 
 
-def is_list(found: object) -> TypeGuard[list[Any]]:
-    return isinstance(found, list)
-
-
-def as_json(data: MetricsData) -> bytes:
-    """Return OTLP's JSON, whose ids are hexadecimal."""
-
-    def rewritten(found: Any) -> Any:
-        if is_list(found):
-            return [rewritten(item) for item in found]
-        if not isinstance(found, dict):
-            return found
-        items = cast("dict[str, Any]", found)
-        return {
-            key: b64decode(value).hex() if key in {"traceId", "spanId"} else rewritten(value)
-            for key, value in items.items()
-        }
-
-    return json.dumps(rewritten(MessageToDict(encode_metrics(data), use_integers_for_enums=True))).encode()
-
-
 @pytest.fixture
 async def collector(tmp_path: Path, dsn: str) -> AsyncIterator[Collector]:
     """A collector with gRPC."""
@@ -109,7 +87,7 @@ async def sent(collector: Collector, protocol: str, data: MetricsData) -> None:
         over = OverHttp(endpoint=f"{collector.url}/v1/metrics", compression=Compression.Gzip)
     else:
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        body = gzip.compress(as_json(data))
+        body = gzip.compress(as_json(encode_metrics(data)))
         async with (
             aiohttp.ClientSession() as session,
             session.post(f"{collector.url}/v1/metrics", data=body, headers=headers) as answer,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 grpc: Any = importlib.import_module("grpc")
 aio: Any = importlib.import_module("grpc.aio")
 
@@ -141,7 +142,7 @@ async def test_a_method_that_is_not_there_is_unimplemented() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(body=st.binary(max_size=300), method=st.sampled_from([TRACES, LOGS]))
+@given(body=st.binary(max_size=300), method=st.sampled_from([TRACES, LOGS, METRICS]))
 async def test_any_bytes_get_an_answer_that_is_no_fault_of_ours(body: bytes, method: str) -> None:
     async with serving() as served:
         call = served.channel.unary_unary(method)(body, timeout=10)

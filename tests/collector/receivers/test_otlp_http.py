@@ -389,7 +389,7 @@ _BODIES = st.one_of(
 @settings(max_examples=150, deadline=None)
 @given(
     body=_BODIES,
-    path=st.sampled_from(["/v1/traces", "/v1/logs"]),
+    path=st.sampled_from(["/v1/traces", "/v1/logs", "/v1/metrics"]),
     encoding=st.sampled_from(["", "gzip", "identity", "deflate"]),
     content_type=st.sampled_from(["application/x-protobuf", "application/json", ""]),
 )
