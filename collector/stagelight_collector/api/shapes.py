@@ -90,11 +90,11 @@ SCHEMAS: Final[Mapping[str, _Shape]] = {
     ),
     "StepStatistics": _object(
         name=_TEXT, kind=_TEXT, runs=_COUNT, completed=_COUNT, failed=_COUNT, running=_COUNT, retries=_COUNT,
-        error_rate=_or_null(_NUMBER), duration_ms=_QUANTILES,
+        error_rate=_or_null(_NUMBER), duration_ms=_QUANTILES, baseline_ms=_or_null(_NUMBER), trend=_some(_ref("Trend")),
     ),
     "Trend": {
         **_object(start_ms=_NUMBER, runs=_COUNT, failed=_COUNT, p50_ms=_or_null(_NUMBER)),
-        "description": "Of the runs that started in a part of the time that is looked at.",
+        "description": "Of what started in a part of the time that is looked at.",
     },
     "WorkflowAnswer": _object(
         workflow=_object(

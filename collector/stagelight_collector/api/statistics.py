@@ -59,11 +59,9 @@ def statistics_view(found: WorkflowStatistics) -> dict[str, Any]:
         ended = item["completed"] + item["failed"]
         item["error_rate"] = item["failed"] / ended if ended else None
         item["duration_ms"] = item.pop("durations")
-    data["baseline_ms"] = data.pop("baseline")
-    data["trend"] = [
-        {"start_ms": view.ms(part.start), "runs": part.runs, "failed": part.failed, "p50_ms": part.p50}
-        for part in found.trend
-    ]
+        item["baseline_ms"] = item.pop("baseline")
+        for part in item["trend"]:
+            part["start_ms"], part["p50_ms"] = view.ms(part.pop("start")), part.pop("p50")
     return data
 
 

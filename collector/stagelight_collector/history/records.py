@@ -93,6 +93,17 @@ class Durations:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrendPart:
+    """What started in one part of the time that is looked at; all parts are of one length."""
+
+    start: int
+    runs: int
+    failed: int
+    p50: float | None
+    """Milliseconds, of what completed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepStatistics:
     """How a step went in the runs of a workflow."""
 
@@ -108,17 +119,10 @@ class StepStatistics:
     """Attempts after the first."""
     durations: Durations | None
     """None where nothing completed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrendPart:
-    """The runs that started in one part of the time that is looked at; all parts are of one length."""
-
-    start: int
-    runs: int
-    failed: int
-    p50: float | None
-    """Milliseconds, of what completed."""
+    baseline: float | None
+    """How long it usually takes, in milliseconds: the median of the latest hundred that completed."""
+    trend: Sequence[TrendPart]
+    """The parts of the workflow's trend; what starts after the latest run has is in the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_collector.history.bounded import ask
@@ -16,7 +17,7 @@ from stagelight_collector.history.records import (
 from stagelight_collector.history.walks import latest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from stagelight_collector.history.engine import Handle
 
@@ -52,13 +53,36 @@ TREND: Final = joined(
 PARTS: Final = 24
 
 STEPS: Final = joined(
-    "SELECT StepName, any(StepKind),",
-    _COUNTS,
-    ", sum(Attempts) - count() FROM stagelight_steps WHERE RunId IN",
-    "(SELECT RunId FROM stagelight_runs WHERE Workflow = {workflow:String} AND",
+    """
+SELECT
+    StepName, any(Kind), sum(Steps), sum(Completed), sum(Failed), sum(Open), sum(Timed),
+    quantilesExactMerge(0.5, 0.95, 0.99)(Lengths), sum(Retries),
+    arrayReduce('quantileExact(0.5)', arrayMap(found -> found.2, groupArraySortedMerge(100)(Newest))),
+    groupArrayIf((assumeNotNull(Part), Steps, Failed, Timed, Median), isNotNull(Part))
+FROM
+(
+    SELECT
+        StepName,
+        if(
+            isNull(Started), NULL,
+            least(greatest(intDiv(toUnixTimestamp64Nano(assumeNotNull(Started)) - {first:Int64}, {width:Int64}), 0), {parts:Int64} - 1)
+        ) AS Part,
+        any(StepKind) AS Kind, count() AS Steps, sum(Attempts) - count() AS Retries, min(Started) AS First,
+        countIf(Status = 'completed') AS Completed, countIf(Status = 'failed') AS Failed,
+        countIf(Status NOT IN ('completed', 'failed', 'terminated', 'skipped')) AS Open,
+        countIf(Status = 'completed' AND isNotNull(DurationMs)) AS Timed,
+        quantilesExactStateIf(0.5, 0.95, 0.99)(assumeNotNull(DurationMs), Status = 'completed' AND isNotNull(DurationMs)) AS Lengths,
+        quantileExactIf(0.5)(assumeNotNull(DurationMs), Status = 'completed' AND isNotNull(DurationMs)) AS Median,
+        groupArraySortedStateIf(100)(
+            (-toUnixTimestamp64Nano(assumeNotNull(Started)), assumeNotNull(DurationMs)), Status = 'completed' AND isNotNull(DurationMs)
+        ) AS Newest
+    FROM stagelight_steps
+    WHERE RunId IN (SELECT RunId FROM stagelight_runs WHERE Workflow = {workflow:String} AND
+""",
     IN_PERIODS,
-    ") GROUP BY StepName ORDER BY min(Started), StepName LIMIT 1000",
+    ") GROUP BY StepName, Part) GROUP BY StepName ORDER BY min(First), StepName LIMIT 1000",
 )
+"""Part by part first: the steps are put together from their states once, however much is asked of them."""
 
 ERRORS: Final = joined(
     """
@@ -80,6 +104,7 @@ def workflow(handle: Handle, name: str, since: int) -> WorkflowStatistics | None
     ((runs, completed, failed, running, timed, quantiles, first, last),) = ask(handle, WORKFLOW, **of_it)
     if not runs:
         return None
+    parts = _Parts.between(first, last)
     return WorkflowStatistics(
         name=name,
         runs=runs,
@@ -88,8 +113,8 @@ def workflow(handle: Handle, name: str, since: int) -> WorkflowStatistics | None
         running=running,
         durations=Durations(*quantiles) if timed else None,
         baseline=_baseline(handle, of_it),
-        trend=_trend(handle, of_it, first, last),
-        steps=[_step(row) for row in ask(handle, STEPS, **of_it)],
+        trend=parts.trend(ask(handle, TREND, **of_it, first=parts.first, width=parts.width)),
+        steps=[_step(row, parts) for row in ask(handle, STEPS, **of_it, **asdict(parts))],
     )
 
 
@@ -98,15 +123,30 @@ def _baseline(handle: Handle, of_it: Mapping[str, Any]) -> float | None:
     return float(median) if completed else None
 
 
-def _trend(handle: Handle, of_it: Mapping[str, Any], first: int, last: int) -> list[TrendPart]:
-    width = (last - first) // PARTS + 1
-    found = {part: row for part, *row in ask(handle, TREND, **of_it, first=first, width=width)}
-    parts: list[TrendPart] = []
-    for part in range((last - first) // width + 1):
-        runs, failed, timed, median = found.get(part, (0, 0, 0, 0.0))
-        start = first + part * width
-        parts.append(TrendPart(start=start, runs=runs, failed=failed, p50=float(median) if timed else None))
-    return parts
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The time between the first start of a run and the latest, cut into parts of one length."""
+
+    first: int
+    width: int
+    parts: int
+
+    @classmethod
+    def between(cls, first: int, last: int) -> _Parts:
+        width = (last - first) // PARTS + 1
+        return cls(first, width, (last - first) // width + 1)
+
+    def trend(self, rows: Iterable[Sequence[Any]]) -> list[TrendPart]:
+        """Return all parts, of which some have no row."""
+        found = {part: row for part, *row in rows}
+        made: list[TrendPart] = []
+        for part in range(self.parts):
+            runs, failed, timed, median = found.get(part, (0, 0, 0, 0.0))
+            start = self.first + part * self.width
+            made.append(
+                TrendPart(start=start, runs=runs, failed=failed, p50=float(median) if timed else None)
+            )
+        return made
 
 
 def errors(handle: Handle, workflow: str, since: int, limit: int) -> list[ErrorGroup]:
@@ -127,8 +167,8 @@ def errors(handle: Handle, workflow: str, since: int, limit: int) -> list[ErrorG
     ]
 
 
-def _step(row: Sequence[Any]) -> StepStatistics:
-    name, kind, runs, completed, failed, running, timed, quantiles, retries = row
+def _step(row: Sequence[Any], parts: _Parts) -> StepStatistics:
+    name, kind, runs, completed, failed, running, timed, quantiles, retries, baseline, trend = row
     return StepStatistics(
         name=name,
         kind=kind,
@@ -138,4 +178,6 @@ def _step(row: Sequence[Any]) -> StepStatistics:
         running=running,
         retries=retries,
         durations=Durations(*quantiles) if timed else None,
+        baseline=float(baseline) if timed else None,
+        trend=parts.trend(trend),
     )

@@ -64,9 +64,53 @@ async def test_a_workflow_and_its_steps_in_numbers(history: History) -> None:
         "load", "do", 105, 101, 3, 1, 3,
     )  # fmt: skip
     assert step.durations == Durations(50, 95, 99)
+    assert step.baseline == found.baseline == 51, "of the latest hundred that completed, 1 to 100 ms"
     shown = statistics_view(found)
     assert shown["error_rate"] == shown["steps"][0]["error_rate"] == 3 / 104
     assert shown["duration_ms"] == {"p50": 50, "p95": 95, "p99": 99}
+
+
+async def test_a_step_has_a_trend_and_a_baseline_of_its_own(history: History, put: Any) -> None:
+    """Of 49 runs, one an hour: `load` in each, ever longer; `ship` twice after the last; `mail` never."""
+    hour = 3_600_000 * MS
+    events: list[Event] = []
+    for number in range(49):
+        named: dict[str, Any] = {"run_id": str(number), "workflow": "etl"}
+        step: dict[str, Any] = {**named, "step_id": "l", "step_name": "load", "attempt": 1}
+        begin, end = NOW + number * hour, NOW + number * hour + (number + 1) * MS
+        last = T.STEP_FAILED if number in {1, 48} else T.STEP_COMPLETED
+        events += [
+            Event(type=T.RUN_STARTED, time=begin, **named),
+            Event(type=T.STEP_STARTED, time=begin, **step),
+            Event(type=last, time=end, **step),
+        ]
+    late: dict[str, Any] = {"run_id": "48", "workflow": "etl", "step_name": "ship", "attempt": 1}
+    events += [
+        *(Event(type=T.STEP_STARTED, time=NOW + at * hour, step_id=f"s{at}", **late) for at in (99, 200)),
+        Event(type=T.STEP_SKIPPED, time=NOW + 99 * hour, run_id="48", workflow="etl", step_id="m", step_name="mail"),
+    ]  # fmt: skip
+    await put(*events)
+    found = await history.workflow("etl")
+    assert found is not None
+    steps = {step.name: step for step in found.steps}
+    load, ship, mail = steps["load"], steps["ship"], steps["mail"]
+
+    # Each part has a bit over two hours, so that the latest start is in it.
+    width = 48 * hour // 24 + 1
+    parts = [[n for n in range(49) if n * hour // width == part] for part in range(24)]
+    assert [part.start for part in load.trend] == [part.start for part in found.trend]
+    assert [part.runs for part in load.trend] == [len(part) for part in parts]
+    assert [part.failed for part in load.trend] == [len({1, 48} & set(part)) for part in parts]
+    timed = [sorted(n + 1.0 for n in part if n not in {1, 48}) for part in parts]
+    assert [part.p50 for part in load.trend] == [part[len(part) // 2] for part in timed]
+    assert load.baseline == sorted(n + 1.0 for n in range(48) if n != 1)[23]
+
+    assert [part.runs for part in ship.trend] == [0] * 23 + [2]
+    assert (ship.baseline, ship.trend[-1].p50) == (None, None)
+    assert [part.runs for part in mail.trend] == [0] * 24
+    shown = statistics_view(found)["steps"][0]
+    assert (shown["baseline_ms"], len(shown["trend"])) == (load.baseline, 24)
+    assert shown["trend"][0] == {"start_ms": NOW / MS, "runs": 3, "failed": 1, "p50_ms": 3.0}
 
 
 @pytest.mark.usefixtures("some")
