@@ -158,9 +158,10 @@ class ClickHouseInterface:
 def _failed(error: QueryFailed) -> Refused:
     """Take the name of an error from the end of the engine's message, where it stands in brackets."""
     said = str(error)
-    found = _NAME.search(said)
-    message = said[: found.start()].rstrip(" .") if found else said
-    return Refused(error.code or 1002, found[1] if found else "UNKNOWN_EXCEPTION", message)
+    name = "UNKNOWN_EXCEPTION"
+    while found := _NAME.search(said):  # an error of a format has it three times
+        name, said = found[1], said[: found.start()].rstrip(" .")
+    return Refused(error.code or 1002, name, said)
 
 
 async def _alive(_request: web.Request) -> web.Response:

@@ -42,7 +42,8 @@ BOUNDS: Final[Mapping[str, str]] = {
 }
 """Settings of the engine that no question may go beyond."""
 
-_FORMAT: Final = re.compile(r"\nFORMAT (\w+)\Z")
+_FORMAT: Final = re.compile(r"\nFORMAT `?(\w+)`?\Z")
+"""In backquotes where the format is named like a word of the language: `Null`."""
 _SETTINGS: Final = re.compile(r"\nSETTINGS [^\n]*\Z")
 _PLACEHOLDER: Final = re.compile(r"\{(\w+):[^}]+\}")
 _CODE: Final = re.compile(r"^Code: (\d+)\. ")

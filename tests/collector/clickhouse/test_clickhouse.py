@@ -138,6 +138,22 @@ async def test_what_is_refused_has_a_number_that_clients_know(url: str, sql: str
     assert error.value.code == code
 
 
+async def test_an_error_has_its_name_once(url: str, session: aiohttp.ClientSession) -> None:
+    for sql in ("SELECT 1 FORMAT Template", "SELECT 1 FORMAT Nowhere", "SELECT throwIf(1)"):
+        async with session.post(url, data=sql) as answer:
+            text = (await answer.text()).rstrip()
+        assert text.endswith(")")
+        name = text.rpartition("(")[2]
+        assert text.count(name) == 1, text
+
+
+async def test_a_format_named_like_a_word_of_the_language_is_a_format(
+    url: str, session: aiohttp.ClientSession
+) -> None:
+    async with session.post(url, data="SELECT 1 FORMAT Null") as answer:
+        assert (answer.headers["X-ClickHouse-Format"], await answer.read()) == ("Null", b"")
+
+
 async def test_nothing_is_inserted(url: str) -> None:
     with pytest.raises(DatabaseError, match="Nothing can be written here"):
         await client(url, lambda it: it.insert("otel_logs", [["x"]], column_names=["Body"]))

@@ -119,7 +119,7 @@ ANSWERED = (
     "SELECT number FROM numbers(2) ARRAY JOIN [1, 2] AS a", "SELECT a, sum(b) FROM (SELECT 1 AS a, 2 AS b) GROUP BY GROUPING SETS ((a), ()) HAVING 1 QUALIFY 1", "SELECT format('{} {}', 'a', 'b')",
     "SHOW TABLES", "SHOW CREATE TABLE otel_logs", "SHOW COLUMNS FROM otel_logs", "DESCRIBE otel_logs", "DESCRIBE (SELECT 1)", "EXISTS otel_logs",
     "EXPLAIN SELECT 1", "EXPLAIN PLAN indexes = 1 SELECT * FROM otel_logs", "EXPLAIN SYNTAX SELECT 1", "SELECT name FROM system.tables", "SELECT * FROM information_schema.tables",
-    "SELECT 1 FORMAT JSON", "SELECT 'INTO OUTFILE; DROP TABLE x SETTINGS a = 1\nFORMAT y'", "SELECT 1 AS `a;b\nFunction file`",
+    "SELECT 1 FORMAT JSON", "SELECT 1 FORMAT Null", "SELECT 'INTO OUTFILE; DROP TABLE x SETTINGS a = 1\nFORMAT y'", "SELECT 1 AS `a;b\nFunction file`",
 )  # fmt: skip
 
 
