@@ -27,6 +27,12 @@ RECORDED: Final = Path(__file__).parent / "recorded"
 OK, NO = "completed", "failed"
 
 EXPECTED: Final[dict[str, list[Any]]] = {
+    "airflow": [
+        ("broken_etl", NO, [("extract", "task", NO, 1)]),
+        ("nightly_etl", OK, [
+            ("extract", "task", OK, 1), ("load", "task", OK, 2), ("load", "task", OK, 1), ("notify", "task", "skipped", 1),
+        ]),
+    ],
     "celery": [
         ("shop.charge", OK, [("shop.charge", "task", OK, 1)]),
         ("shop.refund", NO, [("shop.refund", "task", NO, 1)]),
@@ -146,6 +152,24 @@ async def test_after_a_restart_they_are_the_same(name: str, make_house: Any) -> 
         assert told(house) == EXPECTED[name]
 
 
+async def test_the_tries_of_a_task_that_share_one_span_id_are_both_shown(
+    make_house: Any, history: History
+) -> None:
+    """Airflow gives a task one id for all of its tries."""
+    async with make_house(history) as house:
+        await send(house, recorded("airflow"))
+        await house.archive.drain()
+        (nightly,) = [
+            seen["run"]["id"] for seen in runs_of(house) if seen["run"]["workflow"] == "nightly_etl"
+        ]
+    spans = [span for span in await history.run_spans(nightly) if span["name"] == "task_run.load[0]"]
+    assert len({span["span_id"] for span in spans}) == 1
+    assert [span["attributes"]["airflow.task_instance.state"] for span in spans] == [
+        "up_for_retry",
+        "success",
+    ]
+
+
 async def test_a_job_is_seen_while_it_runs_where_it_sends_pending_spans(make_house: Any) -> None:
     async with make_house() as house:
         await send(house, recorded("logfire")[:2])
@@ -158,7 +182,7 @@ async def test_a_task_is_seen_while_it_waits_for_a_worker(make_house: Any) -> No
         assert told(house) == [("shop.charge", "queued", [])]
 
 
-# --- what does not install here: spans as their sources make them ---------------------------------------------------
+# --- what no recorded program sends: spans as their sources make them -----------------------------------------------
 
 
 def span(name: str, attributes: dict[str, Any], *, id_: int = 1, parent: int = 0, **fields: Any) -> Span:
@@ -193,7 +217,7 @@ FAILED = Status(code=Status.STATUS_CODE_ERROR)
 
 
 def airflow() -> ExportTraceServiceRequest:
-    """Return a run of Airflow 3: its spans come at the end, all of them in error that did not succeed."""
+    """Return a run of Airflow 3 with a worker process, which the recorded `dag.test()` has not."""
     run = {"airflow.dag_id": "etl", "airflow.dag_run.run_id": "manual__1"}
 
     def task(number: int, name: str, state: str, tries: int = 1, **fields: Any) -> Span:

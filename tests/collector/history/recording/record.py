@@ -32,6 +32,7 @@ HERE: Final = Path(__file__).parent
 RECORDED: Final = HERE.parent / "recorded"
 OTLP: Final = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 PACKAGES: Final[dict[str, tuple[str, ...]]] = {
+    "airflow": ("apache-airflow",),
     "celery": ("celery", "opentelemetry-instrumentation-celery"),
     "dbos": ("dbos[otel]",),
     "dbos_semconv": ("dbos[otel]",),
