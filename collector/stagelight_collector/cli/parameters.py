@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _MS: Final = {"ms": 1.0, "s": 1e3, "m": 60e3, "h": 3600e3, "d": 86400e3}
@@ -24,3 +29,25 @@ class Duration(click.ParamType[float]):
         if found is None:
             self.fail(f"{value!r} is not a length of time; write 250ms, 1.5s, 2m, 3h or 1d", param, ctx)
         return float(found[1]) * _MS[found[2]]
+
+
+class Moment(click.ParamType[float]):
+    """A point in time, in Unix milliseconds: ISO 8601, in local time unless it says otherwise, or so long ago (`2h`)."""
+
+    name = "moment"
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        if isinstance(value, float):
+            return value
+        if found := _DURATION.fullmatch(value):
+            return self._clock() * 1e3 - float(found[1]) * _MS[found[2]]
+        try:
+            return datetime.fromisoformat(value).timestamp() * 1e3
+        except (ValueError, OverflowError, OSError):
+            self.fail(
+                f"{value!r} is no point in time; write 2h for two hours ago, or 2026-11-25T09:30", param, ctx
+            )

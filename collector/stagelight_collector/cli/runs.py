@@ -18,7 +18,7 @@ from stagelight.conventions import RUN_ENDS, RunStatus
 from stagelight_collector.cli import lines
 from stagelight_collector.cli.client import Client
 from stagelight_collector.cli.failures import UserError
-from stagelight_collector.cli.parameters import Duration
+from stagelight_collector.cli.parameters import Duration, Moment
 from stagelight_collector.cli.tables import print_table
 from stagelight_collector.cli.tree import StepTree
 from stagelight_plugins.options import json_option, url_option
@@ -52,6 +52,8 @@ def runs() -> None:
 @click.option("--error", help="Text in the error.")
 @click.option("--min-duration", type=Duration(), help="At least so long: 250ms, 1.5s, 2m.")
 @click.option("--max-duration", type=Duration(), help="At most so long.")
+@click.option("--since", type=Moment(), help="Started so long ago at most, or since then: 2h, 2026-11-25.")
+@click.option("--until", type=Moment(), help="Started before.")
 @click.option("-a", "--attribute", multiple=True, metavar="KEY=VALUE", help="Runs with this attribute.")
 @click.option("-n", "--limit", type=click.IntRange(1, 500), default=20, show_default=True)
 @click.option("--cursor", help="Where the last page ended.")
@@ -72,7 +74,7 @@ def list_(limit: int, cursor: str | None, url: str, as_json: bool, **wanted: Any
     else:
         click.echo("No runs yet. Start one with: stagelight run python your_app.py", err=True)
     if page["next_cursor"]:
-        click.echo(f"More: stagelight runs list --cursor {page['next_cursor']}", err=True)
+        click.echo(f"More: the same command with --cursor {page['next_cursor']}", err=True)
 
 
 @runs.command("show", epilog="Example: stagelight runs show 4bf92f3577b34da6a3ce929d0e0e4736")

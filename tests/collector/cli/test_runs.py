@@ -117,9 +117,31 @@ def test_runs_are_found_by_duration_error_and_attribute(
     assert listed("-a", "colour=blue", "-a", "count=3", "--error", "valueerror: NO GOOD") == ["found"]
     assert listed("-a", "colour=red") == listed("--error", "other") == listed("--min-duration", "2h") == []
     assert listed("--max-duration", "1.5m") == ["found"]
+    assert (
+        listed("--since", "1h")
+        == listed("--until", "2999-01-01", "--since", "2026-01-01T09:30Z")
+        == ["found"]
+    )
+    assert listed("--until", "1h") == listed("--since", "2999-01-01") == []
+    wrong = stagelight("runs", "list", "--since", "yesterday", "--url", shared.url)
+    assert (wrong.code, "write 2h for two hours ago" in wrong.err) == (2, True)
     wrong = stagelight("runs", "list", "--min-duration", "2 hours", "--url", shared.url)
     assert (wrong.code, "write 250ms, 1.5s, 2m, 3h or 1d" in wrong.err) == (2, True)
     assert "is not key=value" in stagelight("runs", "list", "-a", "colour", "--url", shared.url).err
+
+
+def test_a_page_that_is_not_the_last_says_how_to_go_on_with_what_was_asked_for(
+    stagelight: Callable[..., Answer], shared: Running, program: Program
+) -> None:
+    for run_id in ("page-1", "page-2"):
+        program(shared, app(run_id, FAIL)).communicate("\n", PATIENCE_SECONDS)
+        shared.wait_for(run_id, "failed")
+    asked = ("runs", "list", "-q", "page-", "-n", "1", "--url", shared.url)
+    first = stagelight(*asked)
+    said, _, cursor = first.err.strip().rpartition(" ")
+    assert ("page-2" in first.out, said) == (True, "More: the same command with --cursor")
+    second = stagelight(*asked, "--cursor", cursor)
+    assert ("page-1" in second.out, "page-2" in second.out, second.err) == (True, False, "")
 
 
 def test_show_tells_service_error_attributes_steps_and_the_last_log_lines(
