@@ -43,11 +43,12 @@ class Moment(click.ParamType[float]):
         """Read it."""
         if isinstance(value, float):
             return value
-        if found := _DURATION.fullmatch(value):
+        text = str(value)
+        if found := _DURATION.fullmatch(text):
             return self._clock() * 1e3 - float(found[1]) * _MS[found[2]]
         try:
-            return datetime.fromisoformat(value).timestamp() * 1e3
+            return datetime.fromisoformat(text).timestamp() * 1e3
         except (ValueError, OverflowError, OSError):
             self.fail(
-                f"{value!r} is no point in time; write 2h for two hours ago, or 2026-11-25T09:30", param, ctx
+                f"{text!r} is no point in time; write 2h for two hours ago, or 2026-11-25T09:30", param, ctx
             )
