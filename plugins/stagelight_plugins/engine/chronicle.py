@@ -9,6 +9,7 @@ import orjson
 
 from stagelight_plugins.engine.errors import TooLarge
 from stagelight_plugins.engine.facts import EventName as E, Status
+from stagelight_plugins.engine.memory import moment_of
 
 if TYPE_CHECKING:
     from stagelight_plugins.engine.house import House
@@ -51,6 +52,9 @@ class Chronicle:
 
     def _record(self, what: E, key: StepKey | None, more: dict[str, Any]) -> Record:
         record: Record = {"t": what.value, "at": self.house.clock.now()}
+        late = self.memory.next_moment - moment_of(record)
+        if late > 0:
+            record["o"] = late
         if key is not None:
             record["k"], record["s"], record["c"] = key
             if self.memory.generation > 1:

@@ -18,14 +18,19 @@ if TYPE_CHECKING:
 PLACES: Final = 1 << 14
 """How many events one row of the journal may make; an event's id is the row's place and its own."""
 
-_FRAME: Final = frozenset({"t", "at", "s", "c", "k", "n", "g", "cut"})
+_FRAME: Final = frozenset({"t", "at", "s", "c", "k", "n", "g", "cut", "o"})
 
 
 def expand(entry: Entry) -> Iterator[tuple[int, Record]]:
-    """Yield the events of a row with their ids: a step's start is also that of its first attempt, and so on."""
+    """Yield the events of a row with their ids: a step's start is also that of its first attempt, and so on.
+
+    Those of one record have moments of their own.
+    """
     number = 0
     for record in orjson.loads(entry.body):
-        for event in _split(record):
+        for place, event in enumerate(_split(record)):
+            if place:
+                event["o"] = event.get("o", 0) + place
             yield entry.seq * PLACES + min(number, PLACES - 1), event
             number += 1
 
@@ -54,7 +59,7 @@ def _split(record: Record) -> Iterator[Record]:
 
 
 def _bare(record: Record) -> Record:
-    return {key: record[key] for key in ("at", "s", "c", "k", "g", "n") if key in record}
+    return {key: record[key] for key in ("at", "o", "s", "c", "k", "g", "n") if key in record}
 
 
 def event_of(

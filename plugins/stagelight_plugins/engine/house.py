@@ -19,7 +19,7 @@ from stagelight_plugins.engine.engine import Engine
 from stagelight_plugins.engine.errors import InstanceExists, InstanceNotFound, LimitReached
 from stagelight_plugins.engine.facts import Status, Trigger
 from stagelight_plugins.engine.hooks import Hooks
-from stagelight_plugins.engine.memory import Memory
+from stagelight_plugins.engine.memory import Memory, first_record
 from stagelight_plugins.engine.recovery import Recovery
 from stagelight_plugins.engine.souschef import SousChef
 from stagelight_plugins.engine.store import Row
@@ -347,7 +347,7 @@ class House:
         )
         future: asyncio.Future[Engine] = self.loop.create_future()
         self.ledger.create(row, partial(self._created, workflow, row, future))
-        self.ledger.record(row.seq, b'{"t":"workflow_queued","at":%d}' % now)
+        self.ledger.record(row.seq, orjson.dumps(first_record(now)))
         self.alarms.expect(now + START_ALARM)
         return future
 
@@ -357,7 +357,7 @@ class House:
                 future.set_exception(InstanceExists(workflow.name, row.id))
             return
         self.count(workflow, None, row.status)
-        engine = self.admit(Engine(self, workflow, row, Memory()))
+        engine = self.admit(Engine(self, workflow, row, Memory.of_new(row.created)))
         self._unregistered.add(row.seq)
         self.register_later(engine)
         if not future.done():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import orjson
 
@@ -18,7 +18,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 Record = dict[str, Any]
-"""`t` (an EventName), `at` (Unix ms), `s` `c` `k` (the step's name, count and type), `n` (the attempt), `g` (the restart, from the second life on), and what else it takes."""
+"""`t` (an EventName), `at` (Unix ms), `o` (see `moment_of`), `s` `c` `k` (the step's name, count and type), `n` (the attempt), `g` (the restart, from the second life on), and what else it takes."""
+
+_MS: Final = 1_000_000
+"""Nanoseconds."""
+
+
+def moment_of(record: Record) -> int:
+    """Return when an event is said to have happened, Unix nanoseconds.
+
+    The events of one instance are in the order of its journal, also those of one millisecond, and those after somebody has
+    set the clock back: `o` is what the record is told later than `at` for that.
+    """
+    return int(record["at"]) * _MS + int(record.get("o", 0))
+
+
+def first_record(created: int) -> Record:
+    """Return what every journal begins with."""
+    return {"t": E.WORKFLOW_QUEUED.value, "at": created}
+
+
+def moments(record: Record) -> int:
+    """Return how many nanoseconds a record has for itself: one for each event that it may become."""
+    return 2 + len(record.get("cut", ()))
 
 
 class StepKey(NamedTuple):
@@ -90,12 +112,21 @@ class Memory:
     """1, and one more for each restart."""
     size: int = 0
     """Bytes of the journal."""
+    next_moment: int = 0
+    """The first nanosecond that is free for another event."""
     crashes: int = 0
     """How often the process ended while it ran."""
     rolling_back: bool = False
     final_error: dict[str, str] | None = None
     """Why the rollback began."""
     _ended: int = 0
+
+    @classmethod
+    def of_new(cls, created: int) -> Memory:
+        """Return what an instance remembers that was created just now."""
+        memory = cls()
+        memory.apply(first_record(created))
+        return memory
 
     def read(self, bodies: Iterable[bytes | str]) -> None:
         """Take rows of the journal."""
@@ -106,6 +137,7 @@ class Memory:
 
     def apply(self, record: Record) -> None:
         """Take one record."""
+        self.next_moment = max(self.next_moment, moment_of(record) + moments(record))
         handler = self._HANDLERS.get(record["t"])
         if handler is not None:
             handler(self, record)

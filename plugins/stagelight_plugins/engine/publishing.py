@@ -20,6 +20,7 @@ from stagelight.conventions import WORKFLOW_VERSION, EventType as T
 from stagelight.events import Event, Failure
 from stagelight_plugins.engine.facts import EventName as E
 from stagelight_plugins.engine.feed import expand
+from stagelight_plugins.engine.memory import moment_of
 from stagelight_plugins.engine.sources import FUNCTION, Sources
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ ROWS: Final = 1_000
 LINGER_SECONDS: Final = 0.02
 BACK_OFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 SERVICE: Final = "engine"
-_MS: Final = 1_000_000
 
 _TYPES: Final = {
     E.WORKFLOW_QUEUED: T.RUN_QUEUED,
@@ -45,7 +45,6 @@ _TYPES: Final = {
     E.WORKFLOW_RUNNING: T.RUN_RESUMED,
     E.WORKFLOW_PAUSED: T.RUN_PAUSED,
     E.WORKFLOW_WAITING: T.RUN_WAITING,
-    E.WORKFLOW_RESTARTED: T.RUN_RESUMED,
     E.WORKFLOW_COMPLETED: T.RUN_COMPLETED,
     E.WORKFLOW_ERRORED: T.RUN_FAILED,
     E.WORKFLOW_TERMINATED: T.RUN_TERMINATED,
@@ -62,7 +61,8 @@ _TYPES: Final = {
     E.ROLLBACK_STEP_COMPLETED: T.ROLLBACK_STEP_COMPLETED,
     E.ROLLBACK_STEP_ERRORED: T.ROLLBACK_STEP_FAILED,
 }
-_WAITS: Final = {
+_SEVERAL: Final = {
+    E.WORKFLOW_RESTARTED: (T.RUN_RESUMED, T.RUN_QUEUED),
     E.SLEEP_STARTED: (T.STEP_STARTED, T.SLEEP_STARTED),
     E.SLEEP_COMPLETED: (T.SLEEP_COMPLETED, T.STEP_COMPLETED),
     E.WAIT_STARTED: (T.STEP_STARTED, T.WAIT_STARTED),
@@ -72,7 +72,7 @@ _WAITS: Final = {
     E.CHILD_COMPLETED: (T.WAIT_COMPLETED, T.STEP_COMPLETED),
     E.CHILD_ERRORED: (T.WAIT_COMPLETED, T.STEP_FAILED),
 }
-"""A wait is a step and what it does: it begins twice and ends twice."""
+"""A wait is a step and what it does: it begins twice and ends twice. A restart takes back the end, then waits for a slot."""
 _RESTARTED: Final = {
     "error": {"name": "Restarted", "message": "the instance was restarted before this step ended"}
 }
@@ -174,25 +174,17 @@ class Publisher:
     # --- events ---------------------------------------------------------------------------------------------------
 
     def _events(self, row: Row, record: Record) -> Iterator[Event]:
-        name = E(record["t"])
-        for kind, step, count, attempt, generation in record.get("cut", ()):
-            life = {"g": generation} if generation > 1 else {}
-            ended = {**_RESTARTED, **life, "at": record["at"], "k": kind, "s": step, "c": count, "n": attempt}
-            yield self._event(row, ended, T.STEP_FAILED)
-        if name is E.WORKFLOW_QUEUED and record["at"] == row.created:
-            yield self._event(row, record, T.RUN_CREATED)
-        kinds = _WAITS.get(name) or ((_TYPES[name],) if name in _TYPES else ())
-        for kind in kinds:
-            yield self._event(row, record, kind)
+        for place, (kind, told) in enumerate(_told(record, row.created)):
+            yield self._event(row, told, kind, moment_of(record) + place)
 
-    def _event(self, row: Row, record: Record, kind: T) -> Event:
+    def _event(self, row: Row, record: Record, kind: T, time: int) -> Event:
         workflow = self.house.by_key.get(row.workflow)
         more = _of_step(record, kind) if "s" in record else _of_run(row, workflow, kind)
         error = record.get("error")
         return Event(
             type=kind,
             run_id=row.id,
-            time=record["at"] * _MS,
+            time=time,
             workflow=workflow.name if workflow else "",
             service=SERVICE,
             error=Failure(type=error.get("name", ""), message=error.get("message", ""))
@@ -201,6 +193,18 @@ class Publisher:
             message=record.get("reason", ""),
             **more,
         )
+
+
+def _told(record: Record, created: int) -> Iterator[tuple[T, Record]]:
+    """Yield what is told of a record, in order: not more than it has `moments`."""
+    name = E(record["t"])
+    for kind, step, count, attempt, generation in record.get("cut", ()):
+        life = {"g": generation} if generation > 1 else {}
+        yield T.STEP_FAILED, {**_RESTARTED, **life, "k": kind, "s": step, "c": count, "n": attempt}
+    if name is E.WORKFLOW_QUEUED and record["at"] == created and "o" not in record:
+        yield T.RUN_CREATED, record
+    for kind in _SEVERAL.get(name) or ((_TYPES[name],) if name in _TYPES else ()):
+        yield kind, record
 
 
 def _of_step(record: Record, kind: T) -> dict[str, Any]:

@@ -10,17 +10,19 @@ from stagelight_collector.rooms.state import Run
 from stagelight_plugins.engine import WorkflowEntrypoint, WorkflowEvent
 from stagelight_plugins.engine.limits import Limits
 from stagelight_plugins.engine.publishing import Publisher
+from stagelight_plugins.engine.testing import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tests.plugins.engine.conftest import Bench
 
     from stagelight.events import Event
+    from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.step import Step
     from stagelight_plugins.hookspecs import Table
 else:
-    Bench = Any
+    Bench = LocalControlPlane = Any
 
 
 class Mixed(WorkflowEntrypoint):
@@ -202,27 +204,101 @@ async def test_steps_after_a_restart_are_steps_of_their_own_whoever_publishes_th
     }
 
 
-async def test_an_instance_that_waits_for_a_slot_is_queued_also_after_a_pause(bench: Bench) -> None:
-    plane = await bench.open(Again, limits=Limits(slots=0))
+class Asks(WorkflowEntrypoint):
+    """A wait."""
+
+    async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+        return (await step.wait_for_event("go", event_type="go")).payload
+
+
+async def told_of(
+    bench: Bench,
+    work: Callable[[LocalControlPlane, str], Awaitable[object]],
+    cls: type[WorkflowEntrypoint] = Again,
+    **options: Any,
+) -> list[Event]:
+    """Return what is told of an instance to which something was done."""
+    plane = await bench.open(cls, **options)
     receiver = Receiver()
     publisher = Publisher(plane.house, receiver.publish)
     await publisher.start()
-    made = await plane.create("Again")
-    await plane.pause("Again", made.id)
-    paused = plane.house.clock.now()
+    made = await plane.create(cls.__name__)
+    await work(plane, made.id)
     async with asyncio.timeout(60):
-        while plane.house.clock.now() == paused:  # noqa: ASYNC110 - times are milliseconds, and of two equal ones pause wins
-            await asyncio.sleep(0.001)
-    await plane.resume("Again", made.id)
+        while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
+            await asyncio.sleep(0.01)
+    await publisher.stop()
+    return receiver.events
+
+
+async def test_an_instance_that_waits_for_a_slot_is_queued_also_after_a_pause(bench: Bench) -> None:
+    async def pause_and_resume(plane: LocalControlPlane, name: str) -> None:
+        await plane.pause("Again", name)
+        await plane.resume("Again", name)
+
+    # Not a millisecond passes.
+    events = await told_of(bench, pause_and_resume, limits=Limits(slots=0), clock=VirtualClock())
+
+    assert [event.type for event in events] == [T.RUN_CREATED, T.RUN_QUEUED, T.RUN_PAUSED, T.RUN_QUEUED]
+    assert state_of(events).status is RunStatus.QUEUED
+
+
+async def test_a_restart_in_the_millisecond_of_the_end_is_a_run_that_waits_for_a_slot(bench: Bench) -> None:
+    async def end_and_restart(plane: LocalControlPlane, name: str) -> None:
+        await plane.terminate("Again", name)
+        await plane.restart("Again", name)
+
+    events = await told_of(bench, end_and_restart, limits=Limits(slots=0), clock=VirtualClock())
+
+    assert state_of(events).status is RunStatus.QUEUED
+    assert state_of(events[:-2]).status is RunStatus.TERMINATED
+
+
+async def test_events_are_told_in_the_order_of_the_journal_also_when_the_clock_is_set_back(
+    bench: Bench,
+) -> None:
+    clock = VirtualClock()
+    began = clock.now()
+
+    async def through_a_day_back(plane: LocalControlPlane, name: str) -> None:
+        await bench.until("Asks", name, lambda info: info.status == "waiting")
+        clock.move(1)
+        await plane.pause("Asks", name)
+        clock.set(began - 86_400_000)
+        await plane.resume("Asks", name)
+        await bench.until("Asks", name, lambda info: info.status == "waiting")
+        await plane.send_event("Asks", name, "go", 1)
+        await bench.until("Asks", name)
+
+    events = await told_of(bench, through_a_day_back, Asks, clock=clock)
+    times = [event.time for event in events]
+
+    assert times == sorted(set(times))
+    assert (times[0], times[-1] // 1_000_000) == (began * 1_000_000, began + 1)
+    assert state_of(events).status is RunStatus.COMPLETED
+
+
+async def test_an_event_has_the_same_time_whoever_tells_it_and_a_restart_goes_on_after_it(
+    bench: Bench,
+) -> None:
+    clock = VirtualClock()
+
+    async def pause(plane: LocalControlPlane, name: str) -> None:
+        await plane.pause("Again", name)
+
+    first = await told_of(bench, pause, limits=Limits(slots=0), clock=clock)
+    plane = await bench.reopen(limits=Limits(slots=0), clock=clock)
+    await plane.resume("Again", first[0].run_id)
+    receiver = Receiver()
+    publisher = Publisher(plane.house, receiver.publish)
+    plane.house.ledger.edit().facts["published"] = 0
+    await plane.house.ledger.durable()
+    await publisher.start()
     async with asyncio.timeout(60):
         while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
             await asyncio.sleep(0.01)
     await publisher.stop()
 
-    assert [event.type for event in receiver.events] == [
-        T.RUN_CREATED,
-        T.RUN_QUEUED,
-        T.RUN_PAUSED,
-        T.RUN_QUEUED,
-    ]
-    assert state_of(receiver.events).status is RunStatus.QUEUED
+    assert receiver.events[: len(first)] == first
+    assert [event.type for event in receiver.events[len(first) :]] == [T.RUN_QUEUED]
+    assert receiver.events[-1].time > first[-1].time
