@@ -59,7 +59,7 @@ class Alarms:
                     return [(row, bodies.get(row.seq, [])) for row in rows], self.house.store.next_alarm()
 
                 self.next = None
-                found, following = await self.house.reader.call(read)
+                found, following = await self.house.patiently(read)
                 for row, bodies in found:
                     self._come(row, bodies, now)
                 self.expect(following)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +18,6 @@ from stagelight_plugins.engine.retries import DEFAULT
 from stagelight_plugins.engine.values import encode
 
 if TYPE_CHECKING:
-    import asyncio
-
     from stagelight_plugins.engine.execution import Asked, Execution
     from stagelight_plugins.engine.hooks import Mock
     from stagelight_plugins.engine.lanes import Job
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.step import Call
     from stagelight_plugins.engine.timers import Timer
 
+_AS_IT_IS: Final = frozenset({str, int, float, bool, type(None)})
+"""What comes back from the journal as it was; everything else is handed on as it will come back."""
 INTERRUPTED: Final = "Interrupted"
 """The error of an attempt during which the process died."""
 
@@ -182,7 +183,7 @@ class Attempts:
         except Invalid as error:
             self._give_up(described(error))
             return
-        output = orjson.loads(body) if isinstance(answer, dict | list | tuple) else answer
+        output = answer if type(answer) in _AS_IT_IS else orjson.loads(body)
         engine.note_output(E.STEP_COMPLETED, key, output, body, self._number)
         self.execution.settle_when_durable(engine.memory.steps[key])
 
@@ -210,7 +211,9 @@ class Attempts:
             function: Any = retries.delay
             answer: Any = function(*given)
             wait = milliseconds(await answer if inspect.isawaitable(answer) else answer)
-        except Exception as bad:  # noqa: BLE001 - a user's function
+        except asyncio.CancelledError:
+            raise
+        except BaseException as bad:  # noqa: BLE001 - a user's function; sys.exit in it must not end the engine
             error = {
                 **error,
                 "message": f"{error['message']} (and its delay function: {described(bad)['message']})",

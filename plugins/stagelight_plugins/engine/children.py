@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stagelight_plugins.engine.errors import InstanceNotFound
+from stagelight_plugins.engine.errors import InstanceNotFound, NotFound
 from stagelight_plugins.engine.limits import check_instance
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Children:
                 continue
             try:
                 child = await self.house.engine(self.house.cache.workflow(step.child[0]), step.child[1])
-            except InstanceNotFound:
+            except NotFound:
                 engine.child_ended(
                     step.key, "deleted", None, {"name": "InstanceNotFound", "message": "it was deleted"}
                 )

@@ -235,7 +235,7 @@ class ControlPlane(Protocol):
     def subscribe(
         self, workflow: str, instance_id: str, *, cursor: int = 0, types: Collection[EventName] = ()
     ) -> AsyncIterator[InstanceEvent]:
-        """Yield what happened to an instance after the cursor, then what happens, until it has ended.
+        """Yield what happened to an instance after the cursor, then what happens, until it has ended or is deleted.
 
         Events that the filter leaves out are not yielded, but for the last one (`LAST_EVENTS`). An instance that was
         restarted goes on being told. Closing the iterator ends the subscription.

@@ -31,7 +31,7 @@ from stagelight_plugins.engine.looking import Looking
 from stagelight_plugins.engine.rates import Rates
 from stagelight_plugins.engine.schedules import Schedules
 from stagelight_plugins.engine.store import VersionRow, WorkflowRow
-from stagelight_plugins.engine.values import encode
+from stagelight_plugins.engine.values import decode, encode
 from stagelight_plugins.engine.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.house import House
     from stagelight_plugins.engine.lanes import ThreadLane
 
+_OPEN = [status for status in Status if not status.ended and status is not Status.UNKNOWN]
 LOOK_SECONDS = 0.05
 """How often somebody looks whether an alarm has come."""
 
@@ -154,6 +155,8 @@ class LocalControlPlane(Looking):
         found = house.account.workflow(workflow)
         found.known = False
         self._schedules.forget(found)
+        if house.published is not None:
+            await self._delete_open(found)
         for engine in [engine for engine in house.engines.values() if engine.workflow is found]:
             engine.delete()
         house.ledger.edit().dropped_workflows.append(found.key)
@@ -161,6 +164,19 @@ class LocalControlPlane(Looking):
         house.chefs.pop(found.key, None)
         house.cache.forget(workflow)
         await house.ledger.durable()
+        for news in [news for watching in house.watchers.values() for news in watching]:
+            news.set()
+
+    async def _delete_open(self, workflow: Workflow) -> None:
+        """Delete one by one what has not ended, so that who watches it is told."""
+        cursor = ""
+        while True:
+            page = await self.list(workflow.name, status=_OPEN, limit=MAX_BATCH, cursor=cursor)
+            for instance in page.instances:
+                with contextlib.suppress(InstanceNotFound):
+                    (await self.engine(workflow.name, instance.id)).delete()
+            if not (cursor := page.next):
+                return
 
     # --- creation -------------------------------------------------------------------------------------------------
 
@@ -256,8 +272,7 @@ class LocalControlPlane(Looking):
     async def terminate_all(self, workflow: str) -> int:
         """Terminate every instance that has not ended."""
         count = 0
-        open_ones = [status for status in Status if not status.ended and status is not Status.UNKNOWN]
-        while page := (await self.list(workflow, status=open_ones, limit=MAX_BATCH)).instances:
+        while page := (await self.list(workflow, status=_OPEN, limit=MAX_BATCH)).instances:
             for instance in page:
                 with contextlib.suppress(EngineError):
                     engine = await self.engine(workflow, instance.id)
@@ -277,8 +292,8 @@ class LocalControlPlane(Looking):
     ) -> InstanceInfo:
         """Give a step this output without running it."""
         check_step(step)
-        encode("the output", output, self.house.limits.output_bytes)
-        return await self._operate(workflow, instance_id, lambda engine: engine.skip(step, count, output))
+        given = decode(encode("the output", output, self.house.limits.output_bytes))
+        return await self._operate(workflow, instance_id, lambda engine: engine.skip(step, count, given))
 
     async def approve(
         self,

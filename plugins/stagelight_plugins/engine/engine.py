@@ -336,7 +336,10 @@ class Engine(Chronicle):
             self.wake()
 
     def delete(self) -> None:
-        """Forget it."""
+        """Forget it; who watches it is told that it is gone."""
+        if self.house.published is not None and not self.status.ended:
+            self._part()
+        self.house.told(self.row.seq)
         if self.status is Status.QUEUED:
             self.house.chef(self).leave(self)
         self.gone = True
@@ -345,6 +348,10 @@ class Engine(Chronicle):
         if self.row.parent and not self.status.ended:
             self.house.children.ended(self)
         self._set_aside()
+
+    def _part(self) -> None:
+        told = {"run": self.row.id, "workflow": self.workflow.name, "reason": "it was deleted"}
+        self.house.ledger.part(self.row.seq, orjson.dumps(self._record(E.WORKFLOW_TERMINATED, None, told)))
 
     def child_ended(self, key: StepKey, status: str, output: Any, error: dict[str, Any] | None) -> None:
         """Take what became of a child."""

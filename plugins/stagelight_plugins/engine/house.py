@@ -16,9 +16,10 @@ from stagelight_plugins.engine.account import Account, Plane, VersionCache
 from stagelight_plugins.engine.alarms import START_ALARM, Alarms
 from stagelight_plugins.engine.children import Children
 from stagelight_plugins.engine.engine import Engine
-from stagelight_plugins.engine.errors import InstanceExists, InstanceNotFound, LimitReached
+from stagelight_plugins.engine.errors import InstanceExists, InstanceNotFound, LimitReached, StoreError
 from stagelight_plugins.engine.facts import Status, Trigger
 from stagelight_plugins.engine.hooks import Hooks
+from stagelight_plugins.engine.ledger import BACK_OFF_SECONDS
 from stagelight_plugins.engine.memory import Memory, first_record
 from stagelight_plugins.engine.recovery import Recovery
 from stagelight_plugins.engine.souschef import SousChef
@@ -100,6 +101,18 @@ class House:
         """Return how long a retry waits."""
         return self.hooks.delay(milliseconds)
 
+    async def patiently(self, read: Callable[[], Any]) -> Any:
+        """Read from the store, again and again where that fails: whoever is looked for must not be forgotten."""
+        failures = 0
+        while True:
+            try:
+                return await self.reader.call(read)
+            except StoreError as error:
+                wait = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
+                failures += 1
+                _log.warning("the engine's store cannot be read, again in %g s: %s", wait, error)
+                await asyncio.sleep(wait)
+
     async def pause_for(self, milliseconds: int) -> None:
         """Wait on the wall clock."""
         future: asyncio.Future[None] = self.loop.create_future()
@@ -110,22 +123,6 @@ class House:
             await future
         finally:
             timer.cancel()
-
-    def in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Run something that blocks in a thread."""
-        future: asyncio.Future[Any] = self.loop.create_future()
-
-        def done(answer: Any, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(answer)
-            else:
-                future.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-
-        job = self.threads.submit(work, done)
-        future.add_done_callback(lambda answer: self.threads.give_up(job) if answer.cancelled() else None)
-        return future
 
     def count(self, workflow: Workflow, before: str | None, after: str | None) -> None:
         """Count an instance under another status."""
@@ -221,7 +218,7 @@ class House:
             rows = self.store.queue(chef.workflow.key, chef.number, limit)
             return [(row, [entry.body for entry in self.store.journal(row.seq)]) for row in rows]
 
-        found = await self.reader.call(read)
+        found = await self.patiently(read)
         if not self.stopped:
             engines = [self.take_in(row, bodies) for row, bodies in found]
             chef.fetched(engines, all_of_it=len(found) < limit)

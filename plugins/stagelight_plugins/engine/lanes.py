@@ -62,8 +62,10 @@ def _settle(future: asyncio.Future[Any], answer: Any, error: BaseException | Non
         return
     if error is None:
         future.set_result(answer)
-    else:
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
         future.set_exception(error)
+    else:  # a future takes no StopIteration, and what would end the process must not leave its thread
+        future.set_exception(RuntimeError(repr(error)))
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +98,13 @@ class Threads:
         self._grow()
         return job
 
+    def call(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run `work` in a thread; the future has its answer, and cancelling it gives it up."""
+        future: asyncio.Future[Any] = self.loop.create_future()
+        job = self.submit(work, lambda answer, error: _settle(future, answer, error))
+        future.add_done_callback(lambda answer: self.give_up(job) if answer.cancelled() else None)
+        return future
+
     def give_up(self, job: Job) -> None:
         """Wait for a job no longer; its answer is not told."""
         if not job.given_up:
@@ -118,7 +127,7 @@ class Threads:
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
             try:
-                answer, error = job.work(), None
+                answer, error = None if job.given_up else job.work(), None
             except BaseException as raised:  # noqa: BLE001 - sys.exit in a step fails the step, not the thread
                 answer, error = None, raised
             try:

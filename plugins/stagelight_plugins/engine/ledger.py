@@ -119,6 +119,11 @@ class Ledger:
         self._tick.batch.removals.append(seq)
         self._more()
 
+    def part(self, seq: int, body: bytes) -> None:
+        """Keep the last record of an instance that is forgotten, until it was told."""
+        self._tick.batch.farewells[seq] = body
+        self._more()
+
     def edit(self) -> Batch:
         """Return the batch that gathers, for what is rare: workflows, versions, facts."""
         self._more()
@@ -182,8 +187,8 @@ class Ledger:
         left_out = set(refused or ())
         self._settled.extend(partial(outcome, seq not in left_out) for seq, outcome in tick.created.items())
         self._settled.extend(tick.settled)
-        if tick.batch.journal:
-            self.journaled += len(tick.batch.journal)
+        if rows := len(tick.batch.journal) + len(tick.batch.farewells):
+            self.journaled += rows
             self._settled.append(self.on_commit)
         if not self._telling:
             self._tell()

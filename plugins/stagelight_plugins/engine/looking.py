@@ -128,7 +128,7 @@ class Looking:
     async def subscribe(
         self, workflow: str, instance_id: str, *, cursor: int = 0, types: Collection[EventName] = ()
     ) -> AsyncIterator[InstanceEvent]:
-        """Yield what happened to an instance, then what happens, until it has ended."""
+        """Yield what happened to an instance, then what happens, until it has ended or is deleted."""
         engine = await self.engine(workflow, instance_id)
         seq, name, ended = engine.row.seq, engine.row.id, False
         news = asyncio.Event()
@@ -139,7 +139,10 @@ class Looking:
                 news.clear()
                 after = max(0, cursor // PLACES - 1)
                 await self.house.ledger.durable()
-                for entry in await self.house.reader.call(partial(self.house.store.journal, seq, after)):
+                entries = await self.house.reader.call(partial(self.house.store.journal, seq, after))
+                if not entries and not await self._is_there(seq):
+                    return
+                for entry in entries:
                     for number, record in expand(entry):
                         event = event_of(number, record, workflow, name, sensitive)
                         ended = event.type in LAST_EVENTS
@@ -155,6 +158,9 @@ class Looking:
             self.house.watchers[seq].discard(news)
             if not self.house.watchers[seq]:
                 del self.house.watchers[seq]
+
+    async def _is_there(self, seq: int) -> bool:
+        return await self.house.reader.call(partial(self.house.store.row_at, seq)) is not None
 
     def health(self) -> Health:
         """Return whether the engine can do its work."""

@@ -137,18 +137,27 @@ class Publisher:
         entries, rows = await self.house.reader.call(partial(self._read, self.cursor))
         if not entries:
             return False
-        events = [
-            event
-            for entry in entries
-            if (row := rows.get(entry.instance)) is not None
-            for _, record in expand(entry)
-            for event in self._events(row, record)
-        ]
+        events: list[Event] = []
+        gone: list[int] = []
+        for entry in entries:
+            row = rows.get(entry.instance)
+            for _, record in expand(entry):
+                if row is not None:
+                    events.extend(self._events(row, record))
+                elif "run" in record:
+                    events.append(_farewell(record))
+                    gone.append(entry.instance)
         if events:
             await self._tell(events, rows.values())
-        self.cursor = self.house.published = entries[-1].seq
-        self.house.ledger.edit().facts["published"] = self.cursor
+        self._confirm(entries[-1].seq, gone)
         return True
+
+    def _confirm(self, place: int, gone: Iterable[int]) -> None:
+        """Keep how far it was taken; the farewells of these instances are needed no more."""
+        self.cursor = self.house.published = place
+        self.house.ledger.edit().facts["published"] = place
+        for seq in gone:
+            self.house.ledger.remove(seq)
 
     async def _tell(self, events: Sequence[Event], rows: Iterable[Row]) -> None:
         by_key = self.house.by_key
@@ -205,6 +214,18 @@ def _told(record: Record, created: int) -> Iterator[tuple[T, Record]]:
         yield T.RUN_CREATED, record
     for kind in _SEVERAL.get(name) or ((_TYPES[name],) if name in _TYPES else ()):
         yield kind, record
+
+
+def _farewell(record: Record) -> Event:
+    """Return the end of an instance that was deleted before it came to another one."""
+    return Event(
+        type=T.RUN_TERMINATED,
+        run_id=record["run"],
+        time=moment_of(record),
+        workflow=record["workflow"],
+        service=SERVICE,
+        message=record["reason"],
+    )
 
 
 def _of_step(record: Record, kind: T) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Rollback:
         if is_async(undo):
             work = asyncio.ensure_future(undo(*arguments))
         else:
-            work = house.in_thread(lambda: undo(*arguments))
+            work = house.threads.call(lambda: undo(*arguments))
         timer = house.timers.after(call.undo_config.timeout / 1_000, lambda: _cancel(work))
         try:
             answer = await work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,11 @@ def encode(what: str, value: Any, limit: int) -> bytes:
     """
     try:
         body = orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME)
+        if b"null" in body:  # which is also what becomes of a float that JSON does not have
+            json.dumps(value, allow_nan=False, default=str, skipkeys=True)
+    except ValueError:
+        path, kind = _culprit(value, "", 0) or ("", "float, not finite")
+        raise BadValue(what, path, kind) from None
     except TypeError as error:
         path, kind = _culprit(value, "", 0) or ("", f"{type(value).__name__} ({error})")
         raise BadValue(what, path, kind) from None

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stagelight_plugins.engine.errors import EngineError
+from stagelight_plugins.engine.errors import EngineError, LimitReached, StoreUnavailable
 from stagelight_plugins.engine.facts import EventName as E, Trigger
 from stagelight_plugins.engine.failures import described
 
 if TYPE_CHECKING:
     from stagelight_plugins.engine.execution import Asked, Execution
+
+
+Ending = tuple[str, Any, dict[str, Any] | None]
+"""How a child ended: its status, its output, its error."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +70,18 @@ class Waits:
         task = engine.house.loop.create_task(self._child(asked, params))
         engine.house.keep(task)
 
+    async def _adopt(self, workflow: str, child_id: str, params: Any, trigger: Trigger) -> Ending | None:
+        """Start the child; where there is no room for it now, on the disk or in the queue, it comes later."""
+        house, seq = self.execution.engine.house, self.execution.engine.row.seq
+        while not self.execution.closed:
+            try:
+                return await house.children.adopt(workflow, child_id, params, trigger, seq)
+            except (LimitReached, StoreUnavailable) as error:
+                if not error.retry_after:
+                    raise
+                await house.pause_for(round(error.retry_after * 1_000))
+        return None
+
     async def _child(self, asked: Asked, params: Any) -> None:
         engine = self.execution.engine
         workflow, child_id = engine.memory.steps[asked.key].child
@@ -75,8 +91,9 @@ class Waits:
             parent_instance=engine.row.id,
             parent_step=asked.key.short,
         )
+        ending: Ending | None
         try:
-            ending = await engine.house.children.adopt(workflow, child_id, params, trigger, engine.row.seq)
+            ending = await self._adopt(workflow, child_id, params, trigger)
         except EngineError as error:
             ending = ("errored", None, described(error))
         finally:

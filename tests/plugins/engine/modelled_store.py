@@ -22,6 +22,7 @@ class ModelledStore:
         self.known_versions: dict[int, VersionRow] = {}
         self.known_facts: dict[str, Any] = {}
         self.highest = 0
+        self.places = 0
 
     def write(self, batch: Batch) -> list[int]:
         taken = {(row.workflow, row.id) for row in self.table.values()}
@@ -36,13 +37,20 @@ class ModelledStore:
                     setattr(self.table[seq], name, value)
         for seq, records in batch.journal.items():
             if seq not in refused:
-                self.entries.append(Entry(len(self.entries) + 1, seq, b"[" + b",".join(records) + b"]"))
+                self.add(seq, b",".join(records))
         for seq in batch.removals:
             self.table.pop(seq, None)
+            self.entries = [entry for entry in self.entries if entry.instance != seq]
+        for seq, body in batch.farewells.items():
+            self.add(seq, body)
         self.known_workflows |= {row.key: row for row in batch.workflows}
         self.known_versions |= {row.key: row for row in batch.versions}
         self.known_facts |= batch.facts
         return refused
+
+    def add(self, seq: int, records: bytes) -> None:
+        self.places += 1
+        self.entries.append(Entry(self.places, seq, b"[" + records + b"]"))
 
     def _found(self, test: Callable[[Row], object], key: Callable[[Row], Any] | None = None) -> list[Row]:
         found = [replace(row) for row in self.table.values() if test(row)]
@@ -61,7 +69,7 @@ class ModelledStore:
         return [entry for entry in self.entries if entry.instance == instance and entry.seq > after]
 
     def outbox(self, after: int, limit: int) -> list[Entry]:
-        return self.entries[after : after + limit]
+        return [entry for entry in self.entries if entry.seq > after][:limit]
 
     def rows(self, seqs: Collection[int]) -> list[Row]:
         return self._found(lambda row: row.seq in seqs)
@@ -109,7 +117,7 @@ class ModelledStore:
         return copy.copy(self.known_facts)
 
     def last(self) -> tuple[int, int]:
-        return self.highest, len(self.entries)
+        return self.highest, self.places
 
     def close(self) -> None:
         """Keep everything: the disk stays when the process goes."""

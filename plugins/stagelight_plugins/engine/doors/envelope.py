@@ -21,7 +21,7 @@ _CODES: Final[tuple[tuple[type[errors.EngineError], int, int], ...]] = (
     (errors.WrongState, 400, 10406),
     (errors.TooLarge, 413, INVALID),
     (errors.LimitReached, 429, 10429),
-    (errors.StoreUnavailable, 503, 10503),
+    (errors.StoreError, 503, 10503),
 )
 """10200, 10400 and 10405 are the public API's; 10404, 10406, 10429 and 10503 are ours.
 

@@ -101,6 +101,8 @@ class Batch:
     """By instance: its new records."""
     removals: list[int] = field(default_factory=list[int])
     """Instances to forget, with their journals."""
+    farewells: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    """By instance that is forgotten: the last record of it, which stays until it was told."""
     workflows: list[WorkflowRow] = field(default_factory=list[WorkflowRow])
     versions: list[VersionRow] = field(default_factory=list[VersionRow])
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -112,6 +114,7 @@ class Batch:
             or self.changes
             or self.journal
             or self.removals
+            or self.farewells
             or self.workflows
             or self.versions
             or self.facts

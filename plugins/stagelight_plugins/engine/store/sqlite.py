@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CACHE_KIB: Final = 65_536
 
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 _ALL: Final = ", ".join(COLUMNS)
 _SHORT: Final = ", ".join("NULL" if name in {"params", "output"} else name for name in COLUMNS)
 _VALUES: Final = ", ".join(f"value ->> {place}" for place in range(len(COLUMNS)))
@@ -105,6 +107,10 @@ class SqliteStore:
             gone = [(seq,) for seq in batch.removals]
             db.executemany("DELETE FROM journal WHERE instance = ?", gone)
             db.executemany("DELETE FROM instances WHERE seq = ?", gone)
+        db.executemany(
+            "INSERT INTO journal (instance, body) VALUES (?, ?)",
+            [(seq, f"[{body.decode()}]") for seq, body in batch.farewells.items()],
+        )
         return refused
 
     def _insert(self, rows: Sequence[Row]) -> list[int]:
@@ -143,6 +149,9 @@ class SqliteStore:
             try:
                 return self._reader.execute(sql, values).fetchall()
             except sqlite3.DatabaseError as error:
+                # What is no UTF-8 any more has no code: it is found after SQLite has read it.
+                if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGED:
+                    raise StoreDamaged(str(self._path), str(error)) from error
                 raise StoreUnavailable(str(error)) from error
 
     def _row(self, sql: str, *values: Any) -> Row | None:
