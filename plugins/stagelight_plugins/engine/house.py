@@ -152,7 +152,7 @@ class House:
     def busy(self) -> bool:
         """Whether anything goes on that does not wait for the clock or for an event."""
         active = any(
-            engine.rollback is not None
+            (engine.rollback is not None and not engine.rollback.waits)
             or (engine.execution is not None and (engine.execution.running or engine.execution.settling))
             for engine in self.engines.values()
         )

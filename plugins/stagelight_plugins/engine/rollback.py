@@ -29,6 +29,8 @@ class Rollback:
 
     engine: Engine
     asked: Sequence[Asked]
+    waits: bool = False
+    """Whether nothing but time passes: a handler is tried again later."""
     _task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -98,7 +100,9 @@ class Rollback:
                 if isinstance(error, NonRetryableError) or step.rollback_attempts > retries.limit:
                     break
                 delay = 1_000 if callable(retries.delay) else retries.after(step.rollback_attempts)
+                self.waits = True
                 await engine.house.pause_for(milliseconds(engine.house.delay(delay)))
+                self.waits = False
             else:
                 engine.note(E.ROLLBACK_STEP_COMPLETED, key)
                 await ledger.durable()

@@ -46,7 +46,18 @@ class ModelledStore:
         self.known_workflows |= {row.key: row for row in batch.workflows}
         self.known_versions |= {row.key: row for row in batch.versions}
         self.known_facts |= batch.facts
+        for key in batch.dropped_workflows:
+            self._drop(key)
         return refused
+
+    def _drop(self, key: int) -> None:
+        gone = {row.seq for row in self.table.values() if row.workflow == key}
+        self.entries = [entry for entry in self.entries if entry.instance not in gone]
+        self.table = {seq: row for seq, row in self.table.items() if seq not in gone}
+        self.known_versions = {
+            number: version for number, version in self.known_versions.items() if version.workflow != key
+        }
+        self.known_workflows.pop(key, None)
 
     def add(self, seq: int, records: bytes) -> None:
         self.places += 1
@@ -94,9 +105,17 @@ class ModelledStore:
         return self._found(lambda row: row.status in active and row.seq > after)[:limit]
 
     def page(self, part: Slice) -> list[Row]:
-        return self._found(lambda row: row.workflow == part.workflow and row.status in part.statuses)[
-            : part.limit
-        ]
+        def asked_for(row: Row) -> bool:
+            return (
+                (row.workflow, row.status in part.statuses) == (part.workflow, True)
+                and row.seq > part.after
+                and (not part.before or row.seq < part.before)
+                and row.created >= part.created_from
+                and (not part.created_to or row.created < part.created_to)
+            )
+
+        found = self._found(asked_for)
+        return (found[::-1] if part.descending else found)[: part.limit]
 
     def counts(self) -> dict[tuple[int, str], int]:
         return _counted((row.workflow, row.status) for row in self.table.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.engine import Engine
     from stagelight_plugins.engine.house import House
     from stagelight_plugins.engine.step import Step
+    from stagelight_plugins.engine.store import Batch
+    from stagelight_plugins.engine.store.sqlite import SqliteStore
 else:
     Bench = LocalControlPlane = Any
 
@@ -208,3 +211,123 @@ async def test_migrating_under_a_storm_of_creates_stops_nothing(bench: Bench) ->
     assert old.retired
     with pytest.raises(WrongControlPlane, match="metadata belongs to control plane V1"):
         old.metadata()
+
+
+async def test_a_queued_instance_without_an_engine_is_impossible(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is on disk with its alarm, nobody has heard of it: no answer, no place in a queue or a list."""
+    plane = await bench.open(Quick)
+    held: list[Batch] = []
+    write = type(plane.house.store).write
+    free = threading.Event()
+
+    def slow(store: SqliteStore, batch: Batch) -> list[int]:
+        if batch.creates:
+            held.append(batch)
+            free.wait(60)
+        return write(store, batch)
+
+    monkeypatch.setattr(type(plane.house.store), "write", slow)
+    creating = asyncio.ensure_future(plane.create("Quick", 1, id="it"))
+    async with asyncio.timeout(60):
+        while not held:  # noqa: ASYNC110 - another thread is waited for
+            await asyncio.sleep(0.001)
+    chefs = plane.house.chefs.get(1, {}).values()
+
+    assert not creating.done()
+    assert [chef.queued for chef in chefs] in ([], [0])
+    assert plane.house.store.row(1, "it") is None
+    (row,) = held[0].creates
+    assert (row.rank is not None, row.alarm is not None, row.params) == (True, True, b"1")
+    assert list(held[0].journal) == [row.seq]
+    free.set()
+    await asyncio.wait_for(creating, 60)
+    assert (await bench.until("Quick", "it")).output == 1
+
+
+async def test_souschefs_are_made_on_the_first_request_each_of_one_workflow(bench: Bench) -> None:
+    plane = await bench.open(Quick, Nap)
+    assert plane.house.chefs == {}
+    await asyncio.gather(*(plane.create(name, 1) for name in ("Quick", "Nap") for _ in range(60)))
+    await all_ended(plane, "Quick", 60)
+    chefs = [chef for group in plane.house.chefs.values() for chef in group.values()]
+
+    assert Counter(chef.workflow.name for chef in chefs) == {"Quick": 4, "Nap": 4}
+    assert len({chef.id for chef in chefs}) == 8
+
+
+async def test_a_woken_instance_runs_before_a_storm_of_new_ones(bench: Bench) -> None:
+    order: list[str] = []
+
+    class Woken(WorkflowEntrypoint):
+        concurrency = 1
+
+        async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+            if event.payload:
+                await step.wait_for_event("go", event_type="go")
+
+            async def work() -> None:
+                order.append("woken" if event.payload else "new")
+
+            await step.do("work", work)
+
+    plane = await bench.open(Woken, limits=Limits(shards=4, cycle=1))
+    await plane.create("Woken", True, id="old")
+    await bench.until("Woken", "old", frozenset({Status.WAITING}))
+    storm = asyncio.gather(*(plane.create("Woken", False) for _ in range(300)))
+    while len(order) < 5:  # noqa: ASYNC110 - in the middle of the storm
+        await asyncio.sleep(0.001)
+    await plane.send_event("Woken", "old", "go")
+    sent = len(order)
+    cycles = plane.house.account.gatekeeper.cycles
+    async with asyncio.timeout(60):
+        while "woken" not in order:  # noqa: ASYNC110 - in the middle of the storm
+            await asyncio.sleep(0)
+    waited = plane.house.account.gatekeeper.cycles - cycles
+    await storm
+    await all_ended(plane, "Woken", 301)
+
+    assert order.index("woken") - sent <= 2
+    assert waited <= 3
+
+
+async def test_an_alarm_that_comes_twice_does_nothing_twice(bench: Bench) -> None:
+    plane = await bench.open(Nap)
+    made = await plane.create("Nap", 1)
+    await bench.until("Nap", made.id, frozenset({Status.WAITING}))
+    engine = await plane.house.engine(plane.house.account.workflow("Nap"), made.id)
+    for _ in range(3):
+        plane.house.ledger.change(engine.row.seq, {"alarm": 1})
+        engine.row.alarm = 1
+        plane.house.alarms.expect(1)
+        await bench.until("Nap", made.id, lambda info: info.status is Status.WAITING and info.wakes > 1)
+    await plane.send_event("Nap", made.id, "go")
+    await bench.until("Nap", made.id)
+
+    assert [step.name for step in await plane.steps("Nap", made.id)] == ["go", "work"]
+    assert (await plane.queue("Nap")).running == 0
+
+
+async def test_an_operation_on_an_instance_asks_nobody_but_its_engine(bench: Bench) -> None:
+    plane = await bench.open(Nap)
+    made = await plane.create("Nap", 1)
+    await bench.until("Nap", made.id, frozenset({Status.WAITING}))
+    keeper, reads = plane.house.account.gatekeeper, plane.house.reader
+    before, calls = keeper.requests, 0
+    call = reads.call
+
+    async def counted(work: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return await call(work)
+
+    reads.call = counted  # type: ignore[method-assign]
+    await plane.pause("Nap", made.id)
+    warm, calls = calls, 0
+    plane.house.engines.clear()
+    plane.house._by_id.clear()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as if it had been evicted
+    await plane.terminate("Nap", made.id)
+
+    assert (warm, calls) == (0, 1)
+    assert keeper.requests == before

@@ -10,12 +10,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stagelight_plugins.engine import NonRetryableError, Status, StepFailed, WorkflowEntrypoint, WorkflowEvent
+from stagelight_plugins.engine import (
+    NonRetryableError,
+    Status,
+    StepFailed,
+    WaitTimedOut,
+    WorkflowEntrypoint,
+    WorkflowEvent,
+)
 from stagelight_plugins.engine.opening import open_control_plane
 from stagelight_plugins.engine.store.sqlite import SqliteStore
 
@@ -107,25 +115,71 @@ class Saga(WorkflowEntrypoint):
         await step.do("c", lambda: 1 / 0, retries=0, rollback=lambda: did("undo c"))
 
 
+class Odds(WorkflowEntrypoint):
+    """What is left: decorators, a step nobody awaits, a time, a wait that times out, something sensitive, an approval."""
+
+    async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+        @step.do("base")
+        async def base() -> int:
+            return len(did("base"))
+
+        @step.do("sum", depends=[base, base], concurrent=True)
+        def total(left: int, right: int) -> int:
+            did("sum")
+            return left + right
+
+        async def lonely() -> None:
+            did("lonely")
+
+        _unseen = step.do("lonely", lonely)
+        found = [await total()]
+        await step.sleep_until("soon", step.now() + timedelta(milliseconds=60))
+        try:
+            await step.wait_for_event("nobody", event_type="never", timeout=2)
+        except WaitTimedOut as error:
+            found.append(len(error.event_type))
+        secret = await step.do("secret", lambda: did("secret"), sensitive="output")
+        return [*found, secret, await step.wait_for_approval("boss", event_type="go")]
+
+
+class Cancelled(WorkflowEntrypoint):
+    """Is terminated while it waits, and undoes what it did."""
+
+    async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+        await step.do("a", lambda: did("a"), rollback=lambda: did("undo a"))
+        await step.wait_for_event("message", event_type="end", timeout="1 hour")
+
+
 EXPECTED: dict[str, Any] = {
     "Everything": (Status.COMPLETE, ["one", "left", "right", "flaky", "NonRetryableError", "hello", 45]),
     "Saga": (Status.ERRORED, None),
+    "Odds": (Status.COMPLETE, [8, 5, "secret", "hello"]),
+    "Cancelled": (Status.TERMINATED, None),
 }
 
 
 async def finish(plane: LocalControlPlane, name: str) -> tuple[Status, Any]:
     """Bring an instance to its end, whatever it has done already."""
-    await plane.register(Everything, Child, Saga)
+    await plane.register(Everything, Child, Saga, Odds, Cancelled)
     if not (await plane.list(name)).instances:
         await plane.create(name, id="it")
     while True:
         info = await plane.get(name, "it")
         if info.status.ended or info.status is Status.PAUSED:
+            (listed,) = (await plane.list(name)).instances
+            assert listed.status is info.status
+            assert (await plane.workflow(name)).counts == {info.status: 1}
             return info.status, info.output
         engine = await plane.house.engine(plane.house.account.workflow(name), "it")
         waits = [step for step in engine.memory.steps.values() if step.event_type]
-        if waits and not waits[0].over:
-            await plane.send_event(name, "it", "go", "hello")
+        if not waits or waits[-1].over:
+            pass
+        elif waits[-1].event_type == "end":
+            if info.status is not Status.ROLLING_BACK:
+                await plane.terminate(name, "it", rollback=True)
+        elif waits[-1].event_type == "go":
+            said = {"approved": True, "metadata": "hello"} if name == "Odds" else "hello"
+            await plane.send_event(name, "it", "go", said)
         await asyncio.sleep(0.001)
 
 

@@ -17,6 +17,8 @@ from stagelight_plugins.engine.errors import BadDuration, BadValue, TooLarge
 from stagelight_plugins.engine.values import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.plugins.engine.conftest import Bench
 
     from stagelight_plugins.engine.step import Step
@@ -123,7 +125,7 @@ def a_closed_socket() -> socket.socket:
         return found
 
 
-GIVEN: dict[str, Any] = {
+GIVEN: dict[str, Callable[[], Any]] = {
     "enum": lambda: Colour.RED,
     "uuid": lambda: uuid.UUID(int=7),
     "dataclass": lambda: Point(1),
