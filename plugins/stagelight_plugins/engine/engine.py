@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.execution import Asked
     from stagelight_plugins.engine.facts import From
 
+_UNPAUSABLE: Final = {
+    Status.PAUSED: "it is so already; resume it when it may go on",
+    Status.WAITING_FOR_PAUSE: "it is paused as soon as its running steps have ended",
+    Status.ROLLING_BACK: "it ends when all is undone",
+}
+"""What to do about an instance that cannot be paused, where it has not ended."""
 LINGER: Final = 100
 """An instance that would wake within so many milliseconds stays in memory."""
 
@@ -227,7 +233,9 @@ class Engine(Chronicle):
         """Pause, or ask for it where a step runs."""
         status = self.status
         if status.ended or status in {Status.PAUSED, Status.ROLLING_BACK, Status.WAITING_FOR_PAUSE}:
-            raise WrongState(self.row.id, status, "pause")
+            raise WrongState(
+                self.row.id, status, "pause", _UNPAUSABLE.get(status, "it has ended; restart it")
+            )
         execution = self.execution
         if execution is not None and (execution.running or execution.settling):
             execution.paused = True
@@ -279,7 +287,8 @@ class Engine(Chronicle):
         if origin is not None:
             step = self.memory.steps.get(StepKey(origin.type, origin.name, origin.count))
             if step is None:
-                raise StepNotFound(self.row.id, origin.name, origin.count)
+                others = [key.type for key in self.memory.steps if key[1:] == (origin.name, origin.count)]
+                raise StepNotFound(self.row.id, origin.name, origin.count, others)
             place = step.place
         if self.status is Status.QUEUED:
             self.house.chef(self).leave(self)
@@ -313,6 +322,8 @@ class Engine(Chronicle):
         if self.status in {Status.COMPLETE, Status.TERMINATED, Status.ROLLING_BACK}:
             raise WrongState(self.row.id, self.status, "skip a step of", "restart it from that step")
         steps = [step for key, step in self.memory.steps.items() if (key.name, key.number) == (name, count)]
+        if not steps and self.status is Status.ERRORED:
+            raise StepNotFound(self.row.id, name, count)
         if not steps:
             self.note(E.STEP_SKIPPED, StepKey("do", name, count), output=output, ahead=True)
             return

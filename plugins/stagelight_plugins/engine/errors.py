@@ -36,6 +36,11 @@ what a step raises inside `run`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class EngineError(Exception):
     """Something cannot be done; nothing was changed."""
@@ -71,13 +76,18 @@ class InstanceNotFound(NotFound):
 class StepNotFound(NotFound):
     """The instance has no such step yet."""
 
-    def __init__(self, instance_id: str, name: str, count: int) -> None:
+    def __init__(self, instance_id: str, name: str, count: int, others: Sequence[str] = ()) -> None:
         self.instance_id = instance_id
         self.name = name
         self.count = count
-        super().__init__(
-            f"instance {instance_id!r} has no step {name!r} number {count}; list its steps for the names that it has"
+        self.others = tuple(others)
+        """The types of the steps that have this name and number, but not the type that was asked for."""
+        remedy = (
+            f"the one of that name is of the type {' or '.join(others)}: name it with its type"
+            if others
+            else "list its steps for the names that it has"
         )
+        super().__init__(f"instance {instance_id!r} has no such step as {name!r} number {count}; {remedy}")
 
 
 class WrongState(EngineError):
@@ -271,6 +281,7 @@ class Rejected(StepError):
 
     def __init__(self, step: str, count: int, reason: str) -> None:
         self.reason = reason
+        """Empty where none was given."""
         super().__init__(
             step, count, f"{step!r} was rejected: {reason}" if reason else f"{step!r} was rejected"
         )

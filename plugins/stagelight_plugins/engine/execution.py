@@ -178,6 +178,10 @@ class Execution:
                 self.release()
         return asked.future
 
+    def counted(self, kind: StepType, name: str) -> int:
+        """Return how many steps of a name this call of `run` has asked for."""
+        return self._counts.get((kind, name), 0)
+
     def _begin_new(self, asked: Asked, begin: Callable[[Asked], None]) -> None:
         if asked.key.type == "do":
             self._steps += 1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLACES: Final = 1 << 14
 """How many events one row of the journal may make; an event's id is the row's place and its own."""
 
-_FRAME: Final = frozenset({"t", "at", "s", "c", "k", "n", "g", "cut", "o"})
+_FRAME: Final = frozenset({"t", "at", "s", "c", "k", "n", "g", "cut", "o", "run"})
 
 
 def expand(entry: Entry) -> Iterator[tuple[int, Record]]:

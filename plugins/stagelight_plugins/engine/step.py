@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from stagelight_plugins.engine.durations import DAY, MAX_SLEEP, Duration, at, milliseconds, moment
 from stagelight_plugins.engine.entrypoint import ReceivedEvent  # noqa: TC001 - handed on
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.entrypoint import WorkflowEntrypoint
     from stagelight_plugins.engine.execution import Asked, Execution
 
+NEITHER: Final = 'the event that came says neither yes nor no; approve it, or skip it with {"approved": true}'
 T = TypeVar("T")
 Undo = Callable[..., Any]
 
@@ -229,15 +230,16 @@ class Step:
         """Wait until somebody approves, and return the metadata that came with it.
 
         Raises:
-            Rejected: Somebody said no.
+            Rejected: Somebody said no, or the event that came says neither yes nor no.
             WaitTimedOut: Nobody said anything in time.
         """
-        event = await self.wait_for_event(name, event_type=event_type, timeout=timeout)
-        told: dict[str, Any] = (
-            event.payload if event.payload.__class__ is dict else {"approved": bool(event.payload)}
-        )
+        asked = self.wait_for_event(name, event_type=event_type, timeout=timeout)
+        count = self._execution.counted("wait_for_event", name)
+        payload = (await asked).payload
+        told: dict[str, Any] = payload if payload.__class__ is dict else {"approved": payload}
         if not told.get("approved"):
-            raise Rejected(name, 1, str(told.get("reason") or ""))
+            silent = told.get("approved") is None
+            raise Rejected(name, count, str(told.get("reason") or (NEITHER if silent else "")))
         return told.get("metadata")
 
     def child(

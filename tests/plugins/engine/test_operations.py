@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stagelight_plugins.engine import From, NewInstance, Status, WorkflowEntrypoint, WorkflowEvent
+from stagelight_plugins.engine import From, NewInstance, Rejected, Status, WorkflowEntrypoint, WorkflowEvent
 from stagelight_plugins.engine.errors import (
     BadName,
     BadValue,
@@ -307,3 +307,57 @@ async def test_an_ended_instance_is_forgotten_after_its_retention(bench: Bench) 
         await bench.until("Short", made.id, lambda _: False)
 
     assert (await plane.workflow("Short")).counts == {}
+
+
+async def test_a_step_that_a_failed_instance_does_not_have_is_not_skipped(bench: Bench) -> None:
+    class Fails(WorkflowEntrypoint):
+        async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+            await step.do("bad", lambda: 1 / 0, retries=0)
+
+    plane = await bench.open(Fails)
+    info = await bench.run(Fails)
+    with pytest.raises(StepNotFound, match="no such step as 'badd' number 1; list its steps"):
+        await plane.skip("Fails", info.id, "badd")
+
+    assert [step.name for step in await plane.steps("Fails", info.id)] == ["bad"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        (None, "the event that came says neither yes nor no; approve it, or skip it with"),
+        ({"by": "Ada"}, "the event that came says neither yes nor no"),
+        (False, "'boss' was rejected"),
+        ({"approved": False, "reason": "too dear"}, "'boss' was rejected: too dear"),
+    ],
+)
+async def test_an_answer_that_is_no_approval_is_a_rejection_that_says_why(
+    bench: Bench, payload: Any, says: str
+) -> None:
+    class Asks(WorkflowEntrypoint):
+        async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+            await step.wait_for_approval("boss")
+            try:
+                await step.wait_for_approval("boss")
+            except Rejected as error:
+                return [error.count, str(error)]
+
+    plane = await bench.open(Asks)
+    made = await plane.create("Asks")
+    await plane.approve("Asks", made.id)
+    await plane.send_event("Asks", made.id, "approval", payload)
+    count, said = (await bench.until("Asks", made.id)).output
+
+    assert count == 2
+    assert says in said
+
+
+async def test_what_cannot_be_paused_says_what_happens_anyway(bench: Bench) -> None:
+    plane = await bench.open(Order)
+    name = await waiting(bench)
+    await plane.pause("Order", name)
+    with pytest.raises(WrongState, match="while it is paused; it is so already; resume it"):
+        await plane.pause("Order", name)
+    await plane.terminate("Order", name)
+    with pytest.raises(WrongState, match="while it is terminated; it has ended; restart it"):
+        await plane.pause("Order", name)

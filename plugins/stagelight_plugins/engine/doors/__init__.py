@@ -13,7 +13,7 @@ that its clients work with nothing but their base URL changed. There is one acco
 | `native.py` | the same in Stagelight's own words, below `/api/v1/engine` |
 | `streams.py` | an instance's events as server-sent events |
 | `relay.py` | hands on what is asked for workflows that run in a worker |
-| `client.py`, `commands.py`, `worker_command.py` | `stagelight workflows`, `stagelight instances`, `stagelight worker` |
+| `client.py`, `commands.py`, `printing.py`, `worker_command.py` | `stagelight workflows`, `stagelight instances`, `stagelight worker` |
 
 Beyond the public API: `DELETE …/instances/{id}`, `POST …/instances/{id}/skip`, `GET …/instances/{id}/subscribe`, and the instance id `latest`.
 """

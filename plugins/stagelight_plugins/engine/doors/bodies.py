@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationE
 from stagelight_plugins.engine.doors.envelope import INVALID, Refused
 from stagelight_plugins.engine.durations import milliseconds
 from stagelight_plugins.engine.facts import From, NewInstance, Status
+from stagelight_plugins.engine.limits import MAX_BATCH
 from stagelight_plugins.validation import first_problem
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Origin(BaseModel):
 
     name: str
     count: int = Field(default=1, ge=1)
-    type: Literal["do", "sleep", "waitForEvent"] = "do"
+    type: Literal["do", "sleep", "waitForEvent", "child"] = "do"
 
     def step(self) -> From:
         """Return it as the engine takes it."""
@@ -90,6 +91,16 @@ def _utc(value: object) -> object:
         return value
     found = datetime.fromisoformat(value)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _batch(value: Any) -> Any:
+    """Read a batch also as bindings have it: `{"count": 3}` or `{"instances": […]}`."""
+    if value.__class__ is not dict:
+        return value
+    count = value.get("count")
+    if count.__class__ is int:
+        return [Creation() for _ in range(min(max(count, 0), MAX_BATCH + 1))]
+    return value.get("instances", value)
 
 
 Time = Annotated[datetime, BeforeValidator(_utc)]
@@ -131,7 +142,7 @@ class StepQuery(BaseModel):
 
 
 CREATION: Final = TypeAdapter(Creation)
-CREATIONS: Final = TypeAdapter(list[Creation])
+CREATIONS: Final = TypeAdapter(Annotated[list[Creation], BeforeValidator(_batch)])
 CHANGE: Final = TypeAdapter(Change)
 SKIP: Final = TypeAdapter(Skip)
 LIST: Final = TypeAdapter(ListQuery)

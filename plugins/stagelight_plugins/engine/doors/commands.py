@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from stagelight_plugins.engine.doors.client import Client, Failed
+from stagelight_plugins.engine.doors.printing import (
+    becomes,
+    counts,
+    fault,
+    kind_of,
+    moment,
+    print_facts,
+    print_json,
+    print_table,
+    rollback,
+    step_row,
+    text,
+)
 from stagelight_plugins.engine.facts import APPROVAL, Status
 from stagelight_plugins.options import json_option, url_option
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-_CONTROL: Final = dict.fromkeys([*range(32), *range(127, 160)], "�")
+_KINDS: Final = ["do", "sleep", "waitForEvent", "child"]
 _STATUSES: Final = [str(status) for status in Status if status is not Status.UNKNOWN]
 
 workflow_argument = click.argument("workflow")
@@ -44,12 +51,12 @@ def list_workflows(url: str, as_json: bool) -> None:
     """List workflows with their instances by status."""
     found = list(Client(url).pages(most=10_000))
     if as_json:
-        return _print(found)
+        return print_json(found)
     if not found:
         click.echo("No workflows yet. Load some with: stagelight up --workflows flows.py", err=True)
         return None
-    rows = [(one["name"], one["class_name"], _counts(one), _time(one["modified_on"])) for one in found]
-    return _table(("Workflow", "Class", "Instances", "Modified"), rows)
+    rows = [(one["name"], one["class_name"], counts(one), moment(one["modified_on"])) for one in found]
+    return print_table(("Workflow", "Class", "Instances", "Modified"), rows)
 
 
 @workflows.command("describe", epilog="Example: stagelight workflows describe Onboarding")
@@ -60,17 +67,17 @@ def describe_workflow(workflow: str, url: str, as_json: bool) -> None:
     """Describe a workflow."""
     found = Client(url).ask("GET", workflow)
     if as_json:
-        return _print(found)
-    crons = ", ".join(f"{one['cron']} (next {_time(one['next_instance'])})" for one in found["schedules"])
-    return _facts(
+        return print_json(found)
+    crons = ", ".join(f"{one['cron']} (next {moment(one['next_instance'])})" for one in found["schedules"])
+    return print_facts(
         ("Workflow", found["name"]),
         ("Class", found["class_name"]),
         ("Version", found["version_id"]),
-        ("Created", _time(found["created_on"])),
-        ("Modified", _time(found["modified_on"])),
-        ("Triggered", _time(found["triggered_on"])),
+        ("Created", moment(found["created_on"])),
+        ("Modified", moment(found["modified_on"])),
+        ("Triggered", moment(found["triggered_on"])),
         ("Schedules", crons),
-        ("Instances", _counts(found)),
+        ("Instances", counts(found)),
     )
 
 
@@ -85,7 +92,7 @@ def trigger(workflow: str, params: str | None, instance_id: str | None, url: str
     body = {"params": _json("PARAMS", params), "instance_id": instance_id}
     found = Client(url).ask("POST", workflow, "instances", body=body)
     if as_json:
-        return _print(found)
+        return print_json(found)
     return click.echo(f"Started {found['id']}; it is {found['status']}.")
 
 
@@ -100,7 +107,7 @@ def delete_workflow(workflow: str, yes: bool, url: str, as_json: bool) -> None:
         click.confirm(f"Forget {workflow} and all its instances?", abort=True, err=True)
     found = Client(url).ask("DELETE", workflow)
     if as_json:
-        return _print(found)
+        return print_json(found)
     return click.echo(f"Deleted {workflow}.")
 
 
@@ -121,15 +128,15 @@ def list_instances(
     direction = "asc" if oldest_first else "desc"
     found = list(Client(url).pages(workflow, "instances", most=limit, status=status, direction=direction))
     if as_json:
-        return _print(found)
+        return print_json(found)
     if not found:
         click.echo(f"No instances. Start one with: stagelight workflows trigger {workflow}", err=True)
         return None
     rows = [
-        (one["status"], one["id"], _time(one["created_on"]), _time(one["ended_on"]), one["trigger_source"])
+        (one["status"], one["id"], moment(one["created_on"]), moment(one["ended_on"]), one["trigger_source"])
         for one in found
     ]
-    return _table(("Status", "Instance", "Created", "Ended", "Trigger"), rows)
+    return print_table(("Status", "Instance", "Created", "Ended", "Trigger"), rows)
 
 
 @instances.command("describe", epilog="Example: stagelight instances describe Onboarding latest --json")
@@ -141,24 +148,25 @@ def describe_instance(workflow: str, instance: str, url: str, as_json: bool) -> 
     """Describe an instance with its steps."""
     found: dict[str, Any] = Client(url).ask("GET", workflow, "instances", instance)
     if as_json:
-        return _print(found)
+        return print_json(found)
     difference: dict[str, str] = found.get("difference", {})
-    _facts(
+    print_facts(
         ("Instance", found["id"]),
         ("Status", found["status"]),
         ("Trigger", found["trigger"]["source"]),
-        ("Queued", _time(found["queued"])),
-        ("Started", _time(found["start"])),
-        ("Ended", _time(found["end"])),
-        ("Params", _text(found["params"])),
-        ("Output", _text(found["output"])),
-        ("Error", _error(found["error"])),
+        ("Queued", moment(found["queued"])),
+        ("Started", moment(found["start"])),
+        ("Ended", moment(found["end"])),
+        ("Params", text(found["params"])),
+        ("Output", text(found["output"])),
+        ("Error", fault(found["error"])),
+        ("Rollback", rollback(found["rollback"])),
         ("Paused", difference.get("reason", "")),
     )
-    rows = [_step(step) for step in found["steps"] if "name" in step]
+    rows = [step_row(step) for step in found["steps"] if "name" in step]
     if rows:
         click.echo()
-        _table(("Step", "Type", "State", "Attempts", "Output"), rows)
+        print_table(("Step", "Type", "State", "Attempts", "Output"), rows)
     return None
 
 
@@ -185,16 +193,19 @@ _changing("resume", "Onboarding latest", "Resume a paused instance.")
 @instance_argument
 @click.option("--from", "step", metavar="STEP", help="Keep what was done before this step.")
 @click.option("--count", type=click.IntRange(1), default=1, help="Which step of that name.")
-@click.option("--type", "kind", type=click.Choice(["do", "sleep", "waitForEvent"]), default="do")
+@click.option("--type", "kind", type=click.Choice(_KINDS), help="Where several have the name.")
 @url_option
 @json_option
 def restart(
-    workflow: str, instance: str, step: str | None, count: int, kind: str, url: str, as_json: bool
+    workflow: str, instance: str, step: str | None, count: int, kind: str | None, url: str, as_json: bool
 ) -> None:
     """Restart an instance, or go on from a step."""
     body: dict[str, Any] = {"status": "restart"}
     if step is not None:
-        body["from"] = {"name": step, "count": count, "type": kind}
+        found: dict[str, Any] = {} if kind else Client(url).ask("GET", workflow, "instances", instance)
+        kinds = {kind_of(one) for one in found.get("steps", ()) if one.get("name") == f"{step}-{count}"}
+        only = kinds.pop() if len(kinds) == 1 else "do"
+        body["from"] = {"name": step, "count": count, "type": kind or only}
     _change(url, workflow, instance, body, as_json=as_json)
 
 
@@ -220,7 +231,7 @@ def terminate_all(workflow: str, yes: bool, url: str, as_json: bool) -> None:
         click.confirm(f"Terminate all instances of {workflow}?", abort=True, err=True)
     found = Client(url).ask("POST", workflow, "instances", "terminate")
     if as_json:
-        return _print(found)
+        return print_json(found)
     return click.echo(f"Terminated {found['terminated']} instances of {workflow}.")
 
 
@@ -241,7 +252,7 @@ def send_event(
     body = _json("PAYLOAD", payload)
     found = Client(url).ask("POST", workflow, "instances", instance, "events", event_type, body=body)
     if as_json:
-        return _print(found)
+        return print_json(found)
     return click.echo(f"Sent {event_type} to {found['instanceId']}.")
 
 
@@ -268,7 +279,7 @@ def _answering(name: str, *, approved: bool, done: str, example: str, summary: s
         body = {"approved": approved, "reason": reason, "metadata": _json("--metadata", metadata)}
         found = Client(url).ask("POST", workflow, "instances", instance, "events", event_type, body=body)
         if as_json:
-            return _print(found)
+            return print_json(found)
         return click.echo(f"{done} {found['instanceId']}.")
 
     del answer
@@ -307,7 +318,9 @@ def skip(
     body = {"step": step, "count": count, "output": _json("OUTPUT", output)}
     found = Client(url).ask("POST", workflow, "instances", instance, "skip", body=body)
     if as_json:
-        return _print(found)
+        return print_json(found)
+    if found["ahead"]:
+        return click.echo(f"{step} of {found['id']} has not begun; when it does, this is its output.")
     return click.echo(f"Skipped {step} of {found['id']}; the instance is {found['status']}.")
 
 
@@ -320,18 +333,18 @@ def delete(workflow: str, instance: str, url: str, as_json: bool) -> None:
     """Forget an instance; a running one is stopped."""
     found = Client(url).ask("DELETE", workflow, "instances", instance)
     if as_json:
-        return _print(found)
+        return print_json(found)
     return click.echo(f"Deleted {found['id']}.")
 
 
-# --- what is printed ----------------------------------------------------------------------------------------------
+# --- what is asked and answered ----------------------------------------------------------------------------------------------
 
 
 def _change(url: str, workflow: str, instance: str, body: dict[str, Any], *, as_json: bool) -> None:
     found = Client(url).ask("PATCH", workflow, "instances", instance, "status", body=body)
     if as_json:
-        return _print(found)
-    return click.echo(f"{found['id']} is {found['status']}.")
+        return print_json(found)
+    return click.echo(f"{found['id']} {becomes(found['status'])}.")
 
 
 def _json(what: str, text: str | None) -> Any:
@@ -341,57 +354,3 @@ def _json(what: str, text: str | None) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Failed(f'{what} is not JSON ({error}); write it as in \'{{"name": "Ada"}}\'') from error
-
-
-def _print(value: Any) -> None:
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(*headers, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 10_000
-    console.print(table)
-
-
-def _facts(*facts: tuple[str, str]) -> None:
-    console = Console(soft_wrap=True)
-    for name, value in facts:
-        if value:
-            console.print(Text(f"{name:10}", style="bold"), _plain(value))
-
-
-def _plain(text: str) -> Text:
-    """Return text of others without what could steer a terminal."""
-    return Text(text.translate(_CONTROL))
-
-
-def _counts(workflow: dict[str, Any]) -> str:
-    return ", ".join(f"{number} {status}" for status, number in workflow["instances"].items() if number)
-
-
-def _time(text: str | None) -> str:
-    return (text or "")[:19].replace("T", " ")
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _error(error: dict[str, str] | None) -> str:
-    return f"{error['name']}: {error['message']}" if error else ""
-
-
-def _step(step: dict[str, Any]) -> tuple[str, ...]:
-    attempts = step.get("attempts", ())
-    ended = step.get("finished", step.get("success") is not None)
-    failed = step.get("success") is False or step.get("error")
-    state = "failed" if failed else "done" if ended else "waiting" if "finished" in step else "running"
-    wrong = next((_error(one["error"]) for one in reversed(attempts) if one["error"]), "")
-    shown = _error(step.get("error")) or (wrong if failed else step.get("output") or "")
-    return step["name"], step["type"], state, str(len(attempts) or ""), shown

@@ -196,8 +196,10 @@ class Rest(Door):
 
     async def _skip(self, request: web.Request) -> web.Response:
         body, names = await bodies.body_of(request, bodies.SKIP), await self._resolved(request)
+        begun = {(step.name, step.count) for step in await self._plane.steps(*names)}
         info = await self._plane.skip(*names, body.step, body.output, count=body.count)
-        return done({"id": info.id, "status": str(info.status), "timestamp": shapes.now()})
+        ahead = (body.step, body.count) not in begun
+        return done({"id": info.id, "status": str(info.status), "timestamp": shapes.now(), "ahead": ahead})
 
     async def _step(self, request: web.Request) -> web.Response:
         query, names = bodies.query_of(request, bodies.STEP), await self._resolved(request)

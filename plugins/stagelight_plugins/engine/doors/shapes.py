@@ -157,6 +157,8 @@ def step(info: StepInfo) -> dict[str, Any]:
         )
         if info.type == "wait_for_event":
             shape.update(event_type=info.event_type, output=_text(info.output))
+        if info.state == "skipped":
+            shape["skipped"] = True
         return shape
     shape.update(
         type="step",
@@ -165,6 +167,8 @@ def step(info: StepInfo) -> dict[str, Any]:
         config={**_NO_CONFIG, **info.config},
         attempts=[_attempt(found) for found in info.attempts],
     )
+    if info.state == "skipped":
+        shape["skipped"] = True
     if info.child_instance:
         shape["child"] = {"workflow": info.child_workflow, "instance": info.child_instance}
     return shape

@@ -55,6 +55,17 @@ class Fail(WorkflowEntrypoint):
 class Doze(WorkflowEntrypoint):
     async def run(self, event, step):
         await step.sleep("nap", "30 days")
+
+
+class Undo(WorkflowEntrypoint):
+    async def run(self, event, step):
+        def book(ctx):
+            if ctx.attempt == 1:
+                raise ValueError("again")
+            return "seat"
+
+        await step.do("book", book, retries={"limit": 1, "delay": 20}, rollback=lambda: None)
+        await step.wait_for_event("pay", event_type="pay", timeout="1 day")
 '''
 
 

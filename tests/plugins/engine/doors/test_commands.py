@@ -64,7 +64,7 @@ async def test_listings_are_json_for_programs(ask: Ask, driver: Driver) -> None:
         (await ask("instances", "list", "Doze", "-n", "2", "--oldest-first", "--json"))[1]
     )
 
-    assert [one["name"] for one in workflows] == ["Approve", "Ask", "Doze", "Fail", "Greet"]
+    assert [one["name"] for one in workflows] == ["Approve", "Ask", "Doze", "Fail", "Greet", "Undo"]
     assert [one["id"] for one in instances] == ["d0", "d1"]
     described = await ask("workflows", "describe", "Greet")
     assert "0 9 * * 1-5 (next " in described[1]
@@ -137,3 +137,51 @@ async def test_all_instances_of_a_workflow_are_ended_and_the_workflow_is_forgott
     assert status == "terminated"
     assert deleted == (0, "Deleted Doze.\n", "")
     assert "no workflow is named 'Doze'" in gone[2]
+
+
+async def test_what_is_said_of_a_change_that_takes_a_while_and_of_what_was_undone(
+    ask: Ask, driver: Driver
+) -> None:
+    await driver.create("Undo", instance_id="u")
+    await driver.until("Undo", "u", "waiting")
+    ending = await ask("instances", "terminate", "Undo", "u", "--rollback")
+    ended = await driver.until("Undo", "u", "terminated")
+    described = await ask("instances", "describe", "Undo", "u")
+    paused = await ask("instances", "pause", "Undo", "u")
+
+    assert ending[1] in {"u undoes what it did, then it is terminated.\n", "u is terminated.\n"}
+    assert ended.rollback is not None
+    assert (ended.rollback.outcome, ended.rollback.error) == ("complete", None)
+    assert "Rollback   complete" in described[1]
+    assert (
+        paused[2]
+        == "stagelight: cannot pause instance 'u' while it is terminated; it has ended; restart it\n"
+    )
+
+
+async def test_what_is_skipped_is_called_so_and_a_wrong_name_is_noticed(ask: Ask, driver: Driver) -> None:
+    await driver.create("Fail", instance_id="f")
+    await driver.until("Fail", "f", "errored")
+    wrong = await ask("instances", "skip", "Fail", "f", "chargge")
+    await ask("instances", "skip", "Fail", "f", "charge", '"free"')
+    await driver.until("Fail", "f", "complete")
+    described = await ask("instances", "describe", "Fail", "f")
+    await driver.create("Approve", instance_id="a")
+    await driver.until("Approve", "a", "waiting")
+    ahead = await ask("instances", "skip", "Approve", "a", "later", "1")
+
+    assert wrong[0] == 2
+    assert "has no such step as 'chargge' number 1; list its steps" in wrong[2]
+    assert described[1].splitlines()[-1].split() == ["charge-1", "step", "skipped", "1", "free"]
+    assert ahead[1] == "later of a has not begun; when it does, this is its output.\n"
+
+
+async def test_a_restart_finds_the_type_of_its_step_by_itself(ask: Ask, driver: Driver) -> None:
+    await driver.create("Approve", instance_id="a")
+    await driver.until("Approve", "a", "waiting")
+    found = await ask("instances", "restart", "Approve", "a", "--from", "approval")
+    told = await ask("instances", "restart", "Approve", "a", "--from", "approval", "--type", "sleep")
+
+    assert found[0] == 0, found
+    assert told[0] == 2
+    assert "the one of that name is of the type wait_for_event: name it with its type" in told[2]

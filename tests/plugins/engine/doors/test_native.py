@@ -99,7 +99,14 @@ async def test_queues_and_lists_are_seen(native: Native) -> None:
     _, rest = await native.ask("GET", f"workflows/Doze/instances?limit=2&cursor={page['next_cursor']}")
     _, health = await native.ask("GET", "health")
 
-    assert [one["name"] for one in workflows["workflows"]] == ["Approve", "Ask", "Doze", "Fail", "Greet"]
+    assert [one["name"] for one in workflows["workflows"]] == [
+        "Approve",
+        "Ask",
+        "Doze",
+        "Fail",
+        "Greet",
+        "Undo",
+    ]
     assert (doze["counts"], doze["queue"]["queued"], doze["queue"]["running"]) == ({"waiting": 3}, 0, 0)
     assert doze["queue"]["limit"] == doze["queue"]["account_limit"] == 50_000
     assert [one["id"] for one in page["instances"] + rest["instances"]] == ["d2", "d1", "d0"]

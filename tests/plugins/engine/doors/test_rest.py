@@ -26,7 +26,7 @@ async def test_workflows_are_listed_and_described(driver: Driver) -> None:
     listed = [found async for found in driver.workflows.list(account_id=ACCOUNT, per_page=3)]
     greet = await driver.workflows.get("Greet", account_id=ACCOUNT)
 
-    assert [found.name for found in listed] == ["Approve", "Ask", "Doze", "Fail", "Greet"]
+    assert [found.name for found in listed] == ["Approve", "Ask", "Doze", "Fail", "Greet", "Undo"]
     assert greet.class_name == "Greet"
     assert set(greet.instances) >= {"queued", "running", "complete", "waiting", "errored"}
     assert greet.schedules is not None
@@ -264,3 +264,18 @@ async def answered(
             if found:
                 return found
             await asyncio.sleep(0.02)
+
+
+async def test_a_batch_may_be_a_count_or_instances_as_bindings_have_it(driver: Driver) -> None:
+    path = "/accounts/any/workflows/Doze/instances/batch"
+    counted: Any = await driver.client.post(path, body={"count": 3}, cast_to=object)
+    named: Any = await driver.client.post(
+        path, body={"instances": [{"instance_id": "a"}, {"instance_id": "b"}]}, cast_to=object
+    )
+
+    assert len({one["id"] for one in counted["result"]}) == 3
+    assert [one["id"] for one in named["result"]] == ["a", "b"]
+    bodies: list[dict[str, Any]] = [{"count": 0}, {"count": 101}, {"count": 10**9}, {"instances": []}]
+    for body in bodies:
+        with pytest.raises(cloudflare.APIStatusError, match="send 1 to 100 at once"):
+            await driver.client.post(path, body=body, cast_to=object)

@@ -142,3 +142,40 @@ async def test_streams_end_when_the_collector_stops(
 
     assert await asyncio.wait_for(task, 60) > 3
     assert not collector.left_behind
+
+
+async def test_a_failed_attempt_says_how_long_its_retry_waits(driver: Driver, reader: Reader) -> None:
+    instance = await driver.create("Undo")
+    await driver.until("Undo", instance, "waiting")
+    await driver.instances.status.edit(
+        instance,
+        status="terminate",
+        account_id="x",
+        workflow_name="Undo",
+        extra_body={"rollback": True},
+    )
+    found = await reader.read("Undo", instance)
+    (failed,) = [event for event in found if event["type"] == "attempt_errored"]
+
+    assert (failed["attempt"], failed["retryDelayMs"], failed["error"]["message"]) == (1, 20, "again")
+    assert [event["type"] for event in found][-7:] == [
+        "rollback_started",
+        "rollback_step_started",
+        "rollback_attempt_started",
+        "rollback_attempt_completed",
+        "rollback_step_completed",
+        "rollback_completed",
+        "workflow_terminated",
+    ]
+
+
+async def test_a_subscription_ends_when_its_instance_is_deleted(driver: Driver, reader: Reader) -> None:
+    instance = await driver.create("Doze")
+    found: list[str] = []
+    async for event in reader.follow("Doze", instance):
+        found.append(event["type"])
+        if event["type"] == "workflow_waiting":
+            await driver.client.delete(f"/accounts/x/workflows/Doze/instances/{instance}", cast_to=object)
+
+    # The end is told where it is seen before it is published.
+    assert found[-1] in {"workflow_waiting", "workflow_terminated"}
