@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
 if TYPE_CHECKING:
@@ -27,6 +28,64 @@ def hang(*args, **kwargs):
 sys.argv = ["stagelight", "up", "--port", "0", "--data-dir", {folder!r}]
 sys.exit(main())
 """
+
+
+# Steps that do not end when they are told to: in a task, in a thread, and in `run` itself.
+STUBBORN = """
+import asyncio, time
+from pathlib import Path
+from stagelight_plugins.engine import WorkflowEntrypoint
+
+async def never(*_):
+    Path(__file__).with_suffix(".began").touch()
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
+class Stubborn(WorkflowEntrypoint):
+    async def run(self, event, step):
+        lazy = step.do("block", lambda: time.sleep(3600))
+        await step.do("never", never)
+
+class Body(Stubborn):
+    async def run(self, event, step):
+        await never()
+"""
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+async def test_a_step_that_does_not_end_keeps_no_process(tmp_path: Path, command: str) -> None:
+    flows = tmp_path / f"stubborn_{command}.py"
+    flows.write_text(STUBBORN)
+    more = ["--grpc-port", "0"] if command == "up" else []
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "stagelight_collector", command, "--workflows", str(flows), "--port", "0", *more,
+        "--data-dir", str(tmp_path / "data"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(120):
+        said = (await process.stdout.readline()).decode()
+    url = f"http://{said.rpartition('http://')[2].strip()}"
+    async with aiohttp.ClientSession() as session:
+        for name in ("Stubborn", "Body"):
+            path = f"{url}/api/v1/engine/workflows/{name}/instances"
+            async with session.post(path, json={}) as answer:
+                assert answer.status == 201
+    async with asyncio.timeout(60):
+        while not flows.with_suffix(".began").exists():  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(60):
+            _, said_last = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+    assert process.returncode == 0
+    assert b"Stopped" in said_last
 
 
 async def start(folder: Path, what: str) -> asyncio.subprocess.Process:

@@ -16,7 +16,7 @@ from stagelight_collector.app import Collector
 from stagelight_collector.cli.browser import show
 from stagelight_collector.cli.failures import explained
 from stagelight_collector.cli.signals import Signals
-from stagelight_plugins import garbage
+from stagelight_plugins import garbage, stragglers
 
 _QUIET: Final = ("urllib3.connectionpool", "clickhouse_connect")
 """What they say of a history that is away, the collector says in one line."""
@@ -94,8 +94,9 @@ async def _serve(settings: config.Settings, open_: bool) -> None:
         click.echo(stopped(collector.pipeline.journal.entries), err=True)
     else:
         click.echo("Stopped before it was ready.", err=True)
-    if collector.left_behind:
-        # A thread that hangs in the engine would keep the process; the journal is closed and has all that matters.
+    if collector.left_behind or await stragglers.remain():
+        # A thread that hangs in the engine, or a step that does not end, would keep the process; the journal is closed
+        # and has all that matters.
         os._exit(0)
 
 

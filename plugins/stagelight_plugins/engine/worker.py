@@ -20,7 +20,7 @@ import aiohttp
 from aiohttp import web
 
 from stagelight import conventions as c
-from stagelight_plugins import garbage
+from stagelight_plugins import garbage, stragglers
 from stagelight_plugins.engine.doors.native import Native
 from stagelight_plugins.engine.doors.relay import EVERY_SECONDS, WORKERS
 from stagelight_plugins.engine.doors.rest import Rest
@@ -200,8 +200,8 @@ async def _ended(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-async def serve(worker: Worker, say: Any) -> None:
-    """Run a worker until Ctrl-C or SIGTERM."""
+async def serve(worker: Worker, say: Any) -> bool:
+    """Run a worker until Ctrl-C or SIGTERM; return whether all that it ran has ended, too."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -211,3 +211,4 @@ async def serve(worker: Worker, say: Any) -> None:
         garbage.quieten()
         say(worker)
         await stop.wait()
+    return not await stragglers.remain()

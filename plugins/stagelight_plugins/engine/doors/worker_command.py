@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ import click
 from stagelight_plugins.engine.doors.client import Failed
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from stagelight_plugins.hookspecs import CommandLine
 
 
@@ -60,10 +63,16 @@ def worker(workflows: tuple[str, ...], endpoint: str, port: int, data_dir: Path,
         sources=workflows, endpoint=endpoint.rstrip("/"), directory=data_dir, port=port, reload=reload
     )
     try:
-        asyncio.run(serve(made, _say))
+        asyncio.run(_serve(serve(made, _say)))
     except EngineError as error:
         raise Failed(str(error)) from error
+
+
+async def _serve(serving: Awaitable[bool]) -> None:
+    ended = await serving
     click.echo("Stopped; what was under way goes on at the next start.", err=True)
+    if not ended:
+        os._exit(0)  # a step does not end, and would keep the process; what is durable is on disk
 
 
 def _say(worker: Any) -> None:
