@@ -74,6 +74,11 @@ class Execution:
     _watching: bool = False
     _steps: int = 0
 
+    @property
+    def busy(self) -> bool:
+        """Whether it goes on by itself: neither time nor an event is waited for."""
+        return bool(self.running or self.settling or self._watching)
+
     # --- life -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:

@@ -153,7 +153,7 @@ class House:
         """Whether anything goes on that does not wait for the clock or for an event."""
         active = any(
             (engine.rollback is not None and not engine.rollback.waits)
-            or (engine.execution is not None and (engine.execution.running or engine.execution.settling))
+            or (engine.execution is not None and engine.execution.busy)
             for engine in self.engines.values()
         )
         queued = any(

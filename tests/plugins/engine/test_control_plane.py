@@ -280,16 +280,11 @@ async def test_a_woken_instance_runs_before_a_storm_of_new_ones(bench: Bench) ->
         await asyncio.sleep(0.001)
     await plane.send_event("Woken", "old", "go")
     sent = len(order)
-    cycles = plane.house.account.gatekeeper.cycles
-    async with asyncio.timeout(60):
-        while "woken" not in order:  # noqa: ASYNC110 - in the middle of the storm
-            await asyncio.sleep(0)
-    waited = plane.house.account.gatekeeper.cycles - cycles
     await storm
     await all_ended(plane, "Woken", 301)
 
+    # One slot, so each that runs before it is a cycle that it waited.
     assert order.index("woken") - sent <= 2
-    assert waited <= 3
 
 
 async def test_an_alarm_that_comes_twice_does_nothing_twice(bench: Bench) -> None:

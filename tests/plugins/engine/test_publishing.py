@@ -91,6 +91,12 @@ async def test_a_run_of_the_engine_is_an_ordinary_run(bench: Bench) -> None:
     }
 
 
+def certain(events: Sequence[Event]) -> list[T]:
+    """Return what happens however slow the machine is: one that is late to begin a short sleep does not set it aside."""
+    aside = {T.RUN_WAITING, T.RUN_QUEUED, T.RUN_RESUMED}
+    return [event.type for event in events if event.type not in aside]
+
+
 async def test_what_was_confirmed_is_not_told_again_after_a_restart(bench: Bench) -> None:
     plane = await bench.open(Mixed)
     first = Receiver()
@@ -108,7 +114,7 @@ async def test_what_was_confirmed_is_not_told_again_after_a_restart(bench: Bench
     await publisher.stop()
 
     assert {event.run_id for event in first.events}.isdisjoint({event.run_id for event in second.events})
-    assert [event.type for event in second.events] == [event.type for event in first.events]
+    assert certain(second.events) == certain(first.events)
 
 
 async def test_health_tells_how_much_was_not_taken_yet(bench: Bench) -> None:
@@ -186,6 +192,8 @@ async def test_steps_after_a_restart_are_steps_of_their_own_whoever_publishes_th
     for life in range(2):
         await bench.until("Again", made.id, lambda info: info.status == "waiting")
         if not life:
+            # It has no slot in this process, so nothing of its new life is cut off by the end of it.
+            plane.house.account.workflow("Again").known = False
             await plane.restart("Again", made.id)
             # Another process publishes the rest: it has nothing but the journal.
             plane = await bench.reopen()

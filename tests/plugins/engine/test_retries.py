@@ -130,10 +130,12 @@ def test_retries_that_cannot_be_meant_are_refused(retries: Any, says: str) -> No
         step_config(retries, None)
 
 
-async def test_pausing_cuts_a_wait_for_a_retry() -> None:
-    async with engine_for_tests(fails(retries={"limit": 1, "delay": "1 hour"})) as engine:
+@pytest.mark.parametrize(("delay", "waits"), [("1 hour", Status.WAITING), (50, Status.RUNNING)])
+async def test_pausing_cuts_a_wait_for_a_retry(delay: Any, waits: Status) -> None:
+    async with engine_for_tests(fails(retries={"limit": 1, "delay": delay})) as engine:
         run = await engine.create("Fails")
-        await run.status(Status.WAITING)
+        await engine.settled()
+        assert (await run.info()).status is waits
         assert (await engine.plane.pause("Fails", run.id)).status is Status.PAUSED
         await engine.advance("2 hours")
         assert (await run.info()).status is Status.PAUSED
