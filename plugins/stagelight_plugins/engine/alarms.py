@@ -47,6 +47,8 @@ class Alarms:
         try:
             more = True
             while more and not self.house.stopped:
+                # What is set from here on is heard of; what was set before is on disk before it is read.
+                self.next = None
                 await self.house.ledger.durable()
                 now = self.house.clock.now()
 
@@ -58,7 +60,6 @@ class Alarms:
                     }
                     return [(row, bodies.get(row.seq, [])) for row in rows], self.house.store.next_alarm()
 
-                self.next = None
                 found, following = await self.house.patiently(read)
                 for row, bodies in found:
                     self._come(row, bodies, now)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stagelight_plugins.engine.control_plane import LocalControlPlane
     from stagelight_plugins.engine.engine import Engine
     from stagelight_plugins.engine.house import House
+    from stagelight_plugins.engine.ledger import Ledger
     from stagelight_plugins.engine.step import Step
     from stagelight_plugins.engine.store import Batch
     from stagelight_plugins.engine.store.sqlite import SqliteStore
@@ -326,3 +327,41 @@ async def test_an_operation_on_an_instance_asks_nobody_but_its_engine(bench: Ben
 
     assert (warm, calls) == (0, 1)
     assert keeper.requests == before
+
+
+async def test_an_alarm_that_is_set_while_others_are_looked_for_is_not_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set when what was said before is on disk and before the store is read, and not on disk itself yet."""
+    plane = await bench.open(Nap)
+    house = plane.house
+    for name in ("due", "set late"):
+        await plane.create("Nap", 1, id=name.replace(" ", "-"))
+        await bench.until("Nap", name.replace(" ", "-"), frozenset({Status.WAITING}))
+    late = await house.engine(house.account.workflow("Nap"), "set-late")
+    await house.ledger.drain()
+    write, durable, disk = type(house.store).write, type(house.ledger).durable, threading.Event()
+    soon = house.clock.now() + 600_000  # before any other
+
+    def slow(store: SqliteStore, batch: Batch) -> list[int]:
+        if late.row.seq in batch.changes:
+            disk.wait(60)
+        return write(store, batch)
+
+    def then_set(ledger: Ledger) -> asyncio.Future[None]:
+        monkeypatch.undo()
+        monkeypatch.setattr(type(house.store), "write", slow)
+        future = durable(ledger)
+        future.add_done_callback(lambda _: late.put(Status.WAITING, alarm=soon))
+        return future
+
+    monkeypatch.setattr(type(house.ledger), "durable", then_set)
+    house.alarms.next = 0
+    house.alarms.look()
+    async with asyncio.timeout(60):
+        while house.alarms.looking or late.row.alarm != soon:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.001)
+    found = house.alarms.next
+    disk.set()
+
+    assert found == soon

@@ -44,12 +44,15 @@ async def until(true: Callable[[], object]) -> None:
 
 async def watched(plane: LocalControlPlane, name: str) -> asyncio.Task[list[EventName]]:
     """Return a task that watches an instance to its end; it is watching already."""
+    events: list[EventName] = []
 
     async def watch() -> list[EventName]:
-        return [event.type async for event in plane.subscribe("Long", name)]
+        async for event in plane.subscribe("Long", name):
+            events.append(event.type)  # noqa: PERF401 - looked at while it grows
+        return events
 
     task = asyncio.ensure_future(watch())
-    await until(lambda: plane.house.watchers)
+    await until(lambda: "workflow_waiting" in events)
     return task
 
 
