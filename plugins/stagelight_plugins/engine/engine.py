@@ -305,12 +305,12 @@ class Engine(Chronicle):
             raise WrongState(
                 self.row.id, self.status, "send an event to", "restart it, or create another one"
             )
+        step = self.memory.waiter(event_type)
         limit = self.house.limits.waiting_events
-        if self.memory.mail >= limit:
+        if step is None and self.memory.mail >= limit:
             raise LimitReached("events that wait in one instance", limit, "let its steps wait for them")
         self.check_size(len(body))
         event = {"type": event_type, "payload": orjson.loads(body), "timestamp": self.house.clock.now()}
-        step = self.memory.waiter(event_type)
         if step is None:
             self.note(E.EVENT_RECEIVED, event=event)
         else:

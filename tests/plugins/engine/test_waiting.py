@@ -121,6 +121,9 @@ async def test_an_instance_keeps_so_many_events_and_refuses_the_next(bench: Benc
         await plane.send_event("Deaf", made.id, "go")
 
     assert (await bench.until("Deaf", made.id, frozenset({Status.WAITING}))).wakes
+    # The one that a step waits for is taken all the same: else nothing could ever go on.
+    await plane.send_event("Deaf", made.id, "never")
+    assert (await bench.until("Deaf", made.id)).status is Status.COMPLETE
 
 
 async def test_an_instance_keeps_no_more_than_its_state_may_be(bench: Bench) -> None:
