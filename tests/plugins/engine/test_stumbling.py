@@ -6,6 +6,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from stagelight_plugins.engine import Status, WorkflowEntrypoint, WorkflowEvent
 from stagelight_plugins.engine.errors import StoreDamaged, StoreUnavailable
 from stagelight_plugins.engine.lanes import Threads
@@ -161,3 +163,31 @@ async def test_a_flipped_byte_in_the_middle_of_the_file_is_told_with_the_remedy(
     assert damaged
     assert "restore it from a backup" in str(damaged[0])
     assert {type(error) for error in found if isinstance(error, BaseException)} == {StoreDamaged}
+
+
+@pytest.mark.parametrize(
+    "kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, StopAsyncIteration]
+)
+@pytest.mark.parametrize("where", ["a task", "a thread", "run"])
+async def test_what_would_end_a_process_ends_one_instance(
+    bench: Bench, kind: type[BaseException], where: str
+) -> None:
+    class Ends(WorkflowEntrypoint):
+        async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+            async def in_a_task() -> None:
+                raise kind(where)
+
+            def in_a_thread() -> None:
+                raise kind(where)
+
+            if where == "run":
+                raise kind(where)
+            await step.do("it", in_a_task if where == "a task" else in_a_thread, retries=0)
+
+    await bench.open(Ends, Nap)
+    ended, other = await bench.run(Ends), await bench.run(Nap, 1)
+
+    assert ended.status is Status.ERRORED
+    assert ended.error
+    assert kind.__name__ in f"{ended.error.name}: {ended.error.message}"
+    assert other.output == 1

@@ -205,3 +205,21 @@ async def test_schedules_create_instances_on_time_and_each_time_once() -> None:
         assert outputs == [2, 2, 2]
         assert again.instances == page.instances
         assert page.instances[0].trigger.source == "cron"
+
+
+class Year(WorkflowEntrypoint):
+    """As long a sleep as there is."""
+
+    async def run(self, event: WorkflowEvent[Any], step: Step) -> Any:
+        await step.sleep("a year", "365 days")
+        return (step.now() - event.timestamp).days
+
+
+async def test_a_sleep_of_a_year_ends_after_a_year() -> None:
+    async with engine_for_tests(Year) as engine:
+        run = await engine.create(Year)
+        await engine.advance("364 days")
+        assert (await run.info()).status is Status.WAITING
+        await engine.advance("1 day")
+
+        assert (await run.status(Status.COMPLETE)).output == 365
