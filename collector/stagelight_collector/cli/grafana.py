@@ -9,7 +9,7 @@ import click
 
 from stagelight_collector.cli.failures import UserError
 from stagelight_dashboards.grafana import export as write
-from stagelight_plugins.options import json_option
+from stagelight_plugins.options import json_option, url_option
 
 
 @click.group(epilog="Example: stagelight grafana export ./grafana")
@@ -29,14 +29,15 @@ def grafana() -> None:
     show_default=True,
     help="Its port: `clickhouse_port` of the collector, or a server's.",
 )
+@url_option
 @json_option
-def export(directory: Path, host: str, port: int, as_json: bool) -> None:
+def export(directory: Path, host: str, port: int, url: str, as_json: bool) -> None:
     """Write the files into a directory, which must stay where it is.
 
-    Grafana needs the plugin grafana-clickhouse-datasource.
+    Grafana needs the plugin grafana-clickhouse-datasource. Its dashboards lead to the live page at --url.
     """
     try:
-        written = write(directory, host=host, port=port)
+        written = write(directory, host=host, port=port, page=url)
     except OSError as error:
         raise UserError(
             f"cannot write into {directory} ({error.strerror or error}); choose another directory"

@@ -5,6 +5,7 @@ The dashboards and rules are generated (`dashboards/grafana/generate.py`); the r
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ __all__ = ["export", "grafana_files"]
 
 _PLACE: Final = "path: ./dashboards"
 _ADDRESS: Final = "host: 127.0.0.1\n      port: 8123"
+PAGE: Final = "http://127.0.0.1:4318"
+"""Where the dashboards look for the live page: the default of their variable `stagelight`."""
 
 
 def grafana_files() -> dict[str, str]:
@@ -27,10 +30,11 @@ def grafana_files() -> dict[str, str]:
     }
 
 
-def export(target: Path, *, host: str = "127.0.0.1", port: int = 8123) -> list[Path]:
+def export(target: Path, *, host: str = "127.0.0.1", port: int = 8123, page: str = PAGE) -> list[Path]:
     """Write the files below a directory, for Grafana on this machine; return what was written.
 
-    The provisioning names the directory, which must stay where it is, and the address of ClickHouse's HTTP interface.
+    The provisioning names the directory, which must stay where it is, and the address of ClickHouse's HTTP interface; the
+    dashboards name the address of the live page.
 
     Raises:
         OSError: They cannot be written.
@@ -41,7 +45,8 @@ def export(target: Path, *, host: str = "127.0.0.1", port: int = 8123) -> list[P
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         ours = text.replace(_PLACE, f"path: {folder / 'dashboards'}")
-        place.write_text(ours.replace(_ADDRESS, f"host: {host}\n      port: {port}"), encoding="utf-8")
+        ours = ours.replace(_ADDRESS, f"host: {host}\n      port: {port}")
+        place.write_text(ours.replace(f'"{PAGE}"', json.dumps(page.rstrip("/"))), encoding="utf-8")
         written.append(place)
     return written
 

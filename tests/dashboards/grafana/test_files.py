@@ -68,10 +68,13 @@ def test_a_dashboard_names_no_data_source_of_its_own(path: str) -> None:
 
 
 def test_an_export_names_its_own_place_and_the_address(tmp_path: Path) -> None:
-    written = export(tmp_path / "made here", host="ch.example", port=8124)
+    written = export(tmp_path / "made here", host="ch.example", port=8124, page='https://live.example/"x"/')
     assert {str(path.relative_to(tmp_path / "made here")) for path in written} == set(grafana_files())
     source = (tmp_path / "made here/provisioning/datasources/stagelight.yaml").read_text()
     assert "host: ch.example\n      port: 8124\n" in source
+    for board in (tmp_path / "made here/dashboards").iterdir():
+        variables = {each["name"]: each for each in json.loads(board.read_text())["templating"]["list"]}
+        assert variables["stagelight"]["query"] == 'https://live.example/"x"', board.name
     provider = (tmp_path / "made here/provisioning/dashboards/stagelight.yaml").read_text()
     assert f"path: {tmp_path / 'made here' / 'dashboards'}\n" in provider
 
