@@ -42,7 +42,7 @@ class Sender:
     async def run(self, session: aiohttp.ClientSession, numbers: Iterator[int], stop: asyncio.Event) -> None:
         """Send until told to stop."""
         while not stop.is_set():
-            body = _request(next(numbers) * BATCH)
+            body = request_of_numbers(next(numbers) * BATCH)
             begin = time.perf_counter()
             while not await self._sent(session, body):
                 await self.ready.wait()
@@ -60,7 +60,8 @@ class Sender:
             return False
 
 
-def _request(first: int) -> bytes:
+def request_of_numbers(first: int) -> bytes:
+    """Return a request of spans that are numbered from `first`."""
     request = ExportTraceServiceRequest()
     scope_spans = request.resource_spans.add().scope_spans.add()
     now = time.time_ns()
