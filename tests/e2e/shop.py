@@ -69,9 +69,11 @@ class Shop:
         gate = await self.gate(name)
         try:
             await self.recorded(name)
-            await self.restart()
+            await self.collector.kill()
         finally:
+            # Before the start: a step that is tried again must find its gate closed.
             os.close(gate)
+        await self.collector.start()
 
     async def recorded(self, name: str) -> None:
         """Wait until the rooms know that a step runs: what the engine tells them of is on disk.
