@@ -181,6 +181,7 @@ class Pipeline:
                 await self._handle(entry, request, self.now())
             finally:
                 self._queue.task_done()
+            await asyncio.sleep(0)  # a full queue never waits: others get their turn after each request
 
     async def drain(self) -> None:
         """Wait until everything that was accepted has been handed over to the rooms and the archive."""
@@ -202,6 +203,7 @@ class Pipeline:
         try:
             decoded = await self._decode(entry, request)
             if decoded is not None:
+                await asyncio.sleep(0)  # each of the two takes some milliseconds
                 await self._hand_over(entry, decoded, now)
         except Exception:  # noqa: BLE001 - one entry must not end the way of all data
             self.faults += 1
