@@ -81,18 +81,21 @@ class StandIn:
             self.hung += 1
             await self.hanging.wait()
             return web.Response(status=503)
-        body = await request.read()
+        asked = dict(request.query)
+        if request.content_type == "multipart/form-data":  # what is too long for an address
+            asked |= {name: str(value) for name, value in (await request.post()).items()}
+            body = b""
+        else:
+            body = await request.read()
         if request.headers.get("Content-Encoding") == "lz4":
-            body = bytes(importlib.import_module("lz4.frame").decompress(body))
-        sql, inserting = request.query.get("query", "").encode() + body, False
+            body = _unpacked(body)
+        sql, inserting = asked.pop("query", "").encode() + body, False
         body = b""
         if sql.lstrip().upper().startswith(b"INSERT") and _FORMAT in sql:
             inserting = True
             sql, _, body = sql.partition(_FORMAT)
             body = body.removeprefix(b"\n")
-        work = partial(
-            self._run, sql.decode(), request.query, request.query.get("default_format", "TSV"), body
-        )
+        work = partial(self._run, sql.decode(), asked, asked.get("default_format", "TSV"), body)
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except Exception as error:  # noqa: BLE001 - whatever the engine says
@@ -124,3 +127,13 @@ class StandIn:
             return bytes(connection.query(sql, form, params=parameters).bytes())
         finally:
             connection.close()
+
+
+def _unpacked(body: bytes) -> bytes:
+    """Unpack every frame: a client sends one for each block of its rows."""
+    frames, whole = importlib.import_module("lz4.frame"), b""
+    while body:
+        frame = frames.LZ4FrameDecompressor()
+        whole += frame.decompress(body)
+        body = frame.unused_data or b""
+    return whole
