@@ -222,6 +222,7 @@ async def test_a_failure_is_told_resolved_and_silenced_from_the_page(
     failed = page.get_by_role("region", name="Not delivered").get_by_role("listitem")
     await expect(failed).to_have_count(2)
     await failed.filter(has_text="Given up").get_by_role("button", name="Try now").click()
+    await expect(failed).to_have_count(1)
     await failed.filter(has_text="Will be tried again").get_by_role("button", name="Try now").click()
     await expect(failed).to_have_count(0)
     await context.close()

@@ -48,7 +48,7 @@ def test_a_run_is_deleted(
 
     assert stagelight("runs", "delete", "deleted-run", "--url", shared.url).out == "Deleted deleted-run.\n"
     again = stagelight("runs", "delete", "deleted-run", "--url", shared.url)
-    assert (again.code, "There is no run 'deleted-run'" in again.err) == (2, True)
+    assert (again.code, "there is no run 'deleted-run'" in again.err) == (2, True)
 
 
 def test_the_tables_of_a_cluster_are_printed_without_a_server(
