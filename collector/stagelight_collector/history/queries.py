@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from stagelight_collector.decode.metrics import METRIC_COLUMNS
 
@@ -31,105 +31,98 @@ SELECT
 FROM stagelight_runs
 """
 
-IN_PERIODS: Final = """
-    RunId IN
-    (
-        SELECT RunId FROM stagelight_run_periods
-        WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
-    )
-"""
+# --- candidates: runs that may be in a list, found in tables that know little of every run -----------------------------
 
-FLOOR: Final = """
-SELECT min(Period), count() FROM
-(
-    SELECT Period FROM stagelight_run_periods
-    WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
-    ORDER BY Period DESC
-    LIMIT {portion:UInt32}
-)
-"""
 
-_ENDED: Final = """
-            ({status:String} = '' OR Status = {status:String})
-            AND ({error:String} = '' OR positionCaseInsensitiveUTF8(concat(ErrorType, ': ', ErrorMessage), {error:String}) > 0)
-            AND ({least:Int64} < 0 OR Lasted < 0 OR Lasted >= {least:Int64} - 1000000000)
-            AND ({most:Int64} < 0 OR Lasted < 0 OR Lasted <= {most:Int64})
-            AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
-            AND
-            (
-                {q:String} = '' OR Workflow = '' OR positionCaseInsensitiveUTF8(RunId, {q:String}) > 0
-                OR positionCaseInsensitiveUTF8(Workflow, {q:String}) > 0 OR positionCaseInsensitiveUTF8(ErrorMessage, {q:String}) > 0
-            )
-"""
-"""What the ending of a run that passes the filter passes, too."""
+def _holds(*columns: str) -> str:
+    """Return the condition that the text that is looked for is in one of some columns."""
+    return " OR ".join(f"positionCaseInsensitiveUTF8({column}, {{q:String}}) > 0" for column in columns)
 
-IN_ENDINGS: Final = joined(
+
+_LATEST: Final = "ORDER BY Period DESC LIMIT {portion:UInt32}"
+
+
+class Candidates(NamedTuple):
+    """How to find the candidates of a portion."""
+
+    condition: str
+    """That a run is one of them."""
+    floor: str
+    """The query for the earliest period of the latest so many, and for how many there are."""
+
+    @classmethod
+    def among(cls, *sources: str, floor: str = "") -> Candidates:
+        """Return those of some sources (`FROM … WHERE …`); `floor` where another one is to be used."""
+        ids = "\nUNION ALL\n".join(joined("SELECT RunId", source) for source in sources)
+        periods = "\nUNION ALL\n".join(joined("(SELECT Period", source, _LATEST, ")") for source in sources)
+        found = joined("SELECT min(Period), count() FROM (SELECT Period FROM (", periods, ")", _LATEST, ")")
+        return cls(condition=joined("RunId IN (", ids, ")"), floor=floor or found)
+
+
+class Way(NamedTuple):
+    """How to walk back through the runs."""
+
+    newest: Candidates
+    """In a portion after which nothing comes."""
+    later: Candidates
+    """In one whose runs may have ended after it."""
+
+
+_IN_WINDOW: Final = "Period >= {floor:UInt32} AND Period <= {ceiling:UInt32}"
+_IN_SPAN: Final = joined(_IN_WINDOW, "AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))")
+_HEARD: Final = joined("FROM stagelight_run_periods WHERE", _IN_SPAN)
+
+_OF_HEARD: Final = Candidates.among(_HEARD)
+HEARD: Final = Way(_OF_HEARD, _OF_HEARD)
+"""Through all of which was heard."""
+IN_PERIODS: Final = _OF_HEARD.condition
+
+_AS_ASKED: Final = """
+({status:String} = '' OR Status = {status:String})
+    AND ({error:String} = '' OR positionCaseInsensitiveUTF8(concat(ErrorType, ': ', ErrorMessage), {error:String}) > 0)
+"""
+_ENDED: Final = joined(
+    _AS_ASKED,
     """
-    RunId IN
-    (
-        SELECT RunId FROM stagelight_run_endings
-        WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND
+    AND ({least:Int64} < 0 OR Lasted < 0 OR Lasted >= {least:Int64} - 1000000000)
+    AND ({most:Int64} < 0 OR Lasted < 0 OR Lasted <= {most:Int64})
+    AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
+    AND ({q:String} = '' OR Workflow = '' OR
 """,
-    _ENDED,
+    _holds("RunId", "Workflow", "ErrorMessage"),
     ")",
 )
-IN_LATER_ENDINGS: Final = joined(
-    """
-    RunId IN
-    (
-        SELECT RunId FROM stagelight_run_endings
-        WHERE Period >= {floor:UInt32} AND
-""",
-    _ENDED,
-    """
-            AND (Period <= {ceiling:UInt32} OR RunId IN
-            (
-                SELECT RunId FROM stagelight_run_periods WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32}
-            ))
-    )
-""",
+"""What the ending of a run that passes the filter passes, too."""
+_OF_ENDED: Final = Candidates.among(
+    joined("FROM stagelight_run_endings WHERE", _IN_WINDOW, "AND", _ENDED),
 )
-"""The same where runs of the window may have endings after it: they were heard of in the window, too."""
-
-ENDINGS_FLOOR: Final = joined(
-    """
-SELECT min(Period), count() FROM
-(
-    SELECT Period FROM stagelight_run_endings
-    WHERE Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND
-""",
-    _ENDED,
-    """
-    ORDER BY Period DESC
-    LIMIT {portion:UInt32}
+_OF_LATER_ENDED: Final = Candidates.among(
+    joined(
+        "FROM stagelight_run_endings WHERE Period >= {floor:UInt32} AND",
+        _ENDED,
+        "AND (Period <= {ceiling:UInt32} OR RunId IN (SELECT RunId FROM stagelight_run_periods WHERE",
+        _IN_WINDOW,
+        "))",
+    ),
+    floor=_OF_ENDED.floor,
 )
-""",
+ENDED: Final = Way(_OF_ENDED, _OF_LATER_ENDED)
+"""Through those that ended as it is asked for; an ending after the window is that of a run that was heard of in it."""
+
+_SAID: Final = _holds("ErrorMessage")
+_TEXTS: Final = (
+    joined(_HEARD, "AND (Workflow = '' OR", _holds("Workflow", "RunId"), ")"),
+    joined("FROM stagelight_run_endings WHERE", _IN_SPAN, "AND", _SAID),
 )
-
-_IN_SPAN: Final = """
-Period >= {floor:UInt32} AND Period <= {ceiling:UInt32} AND ({workflow:String} = '' OR Workflow IN ('', {workflow:String}))
-"""
-_NAMED: Final = """
-(Workflow = '' OR positionCaseInsensitiveUTF8(Workflow, {q:String}) > 0 OR positionCaseInsensitiveUTF8(RunId, {q:String}) > 0)
-"""
-_SAID: Final = "positionCaseInsensitiveUTF8(ErrorMessage, {q:String}) > 0"
-
-_HEARD: Final = joined("FROM stagelight_run_periods WHERE", _IN_SPAN)
-_TOLD: Final = joined("FROM stagelight_run_endings WHERE", _IN_SPAN, "AND", _SAID)
-_TEXTS: Final = joined("SELECT RunId", _HEARD, "AND", _NAMED, "UNION ALL SELECT RunId", _TOLD)
-
-IN_TEXTS: Final = joined("RunId IN (", _TEXTS, ")")
-"""Runs of which a text is in the id or the workflow, as they were heard of, or in the error, as they ended."""
-IN_LATER_TEXTS: Final = joined(
-    "RunId IN (",
-    _TEXTS,
-    "UNION ALL SELECT RunId",
+_OF_TEXTS: Final = Candidates.among(*_TEXTS)
+_LATER_SAID: Final = joined(
     _HEARD,
     "AND RunId IN (SELECT RunId FROM stagelight_run_endings WHERE Period > {ceiling:UInt32} AND",
     _SAID,
-    "))",
+    ")",
 )
-"""The same where runs of the window may have ended after it."""
+TEXTS: Final = Way(_OF_TEXTS, Candidates.among(*_TEXTS, _LATER_SAID, floor=_OF_TEXTS.floor))
+"""Through those of which a text is in the id or the workflow, as they were heard of, or in the error, as they ended."""
 
 _ENDS_SINCE: Final = "SELECT RunId FROM stagelight_run_endings WHERE Period >= {floor:UInt32}"
 _NOT_RESUMED: Final = (
@@ -137,37 +130,15 @@ _NOT_RESUMED: Final = (
 )
 
 
-def _open(ends: str) -> str:
+def _open(ends: str) -> Candidates:
     """Return what may go on of what was heard of: it has no end, or went on after one."""
-    return joined(_HEARD, "AND NOT (RunId IN (", ends, ") AND", _NOT_RESUMED, ")")
+    return Candidates.among(joined(_HEARD, "AND NOT (RunId IN (", ends, ") AND", _NOT_RESUMED, ")"))
 
 
-_OPEN: Final = _open(_ENDS_SINCE)
-_OPEN_LATER: Final = _open(joined(_ENDS_SINCE, "AND RunId IN (SELECT RunId", _HEARD, ")"))
+OPEN: Final = Way(_open(_ENDS_SINCE), _open(joined(_ENDS_SINCE, "AND RunId IN (SELECT RunId", _HEARD, ")")))
+"""Through those that may go on; most ends after a window are those of other runs."""
 
-IN_OPEN: Final = joined("RunId IN (SELECT RunId", _OPEN, ")")
-"""Runs that may go on."""
-IN_LATER_OPEN: Final = joined("RunId IN (SELECT RunId", _OPEN_LATER, ")")
-"""The same where most ends are those of other runs, after the window."""
-
-_LATEST: Final = "ORDER BY Period DESC LIMIT {portion:UInt32}"
-TEXT_FLOOR: Final = joined(
-    "SELECT min(Period), count() FROM (SELECT Period FROM (",
-    joined("(SELECT Period", _HEARD, "AND", _NAMED, _LATEST, ")"),
-    "UNION ALL",
-    joined("(SELECT Period", _TOLD, _LATEST, ")"),
-    ")",
-    _LATEST,
-    ")",
-)
-
-OPEN_FLOOR: Final = joined("SELECT min(Period), count() FROM (SELECT Period", _OPEN, _LATEST, ")")
-LATER_OPEN_FLOOR: Final = joined(
-    "SELECT min(Period), count() FROM (SELECT Period",
-    _OPEN_LATER,
-    _LATEST,
-    ")",
-)
+# --- lists ---------------------------------------------------------------------------------------------------------
 
 RUNS: Final = joined(
     _RUNS,
@@ -177,13 +148,13 @@ RUNS: Final = joined(
 AND (StartedNs, RunId) < ({before:Int64}, {before_id:String}) AND StartedNs >= {since:Int64}
     AND ({workflow:String} = '' OR Workflow = {workflow:String})
     AND ({service:String} = '' OR Service = {service:String})
-    AND ({status:String} = '' OR Status = {status:String})
     AND
-    (
-        {q:String} = '' OR positionCaseInsensitiveUTF8(RunId, {q:String}) > 0
-        OR positionCaseInsensitiveUTF8(Workflow, {q:String}) > 0 OR positionCaseInsensitiveUTF8(ErrorMessage, {q:String}) > 0
-    )
-    AND ({error:String} = '' OR positionCaseInsensitiveUTF8(concat(ErrorType, ': ', ErrorMessage), {error:String}) > 0)
+""",
+    _AS_ASKED,
+    "AND ({q:String} = '' OR",
+    _holds("RunId", "Workflow", "ErrorMessage"),
+    ")",
+    """
     AND ({least:Int64} < 0 OR (isNotNull(EndedNs) AND greatest(EndedNs - StartedNs, 0) >= {least:Int64}))
     AND ({most:Int64} < 0 OR (isNotNull(EndedNs) AND greatest(EndedNs - StartedNs, 0) <= {most:Int64}))
 """,
@@ -206,7 +177,7 @@ HAS_ATTRIBUTE: Final = """
 """A run's own span starts when the run starts, so only spans of that time are looked at."""
 
 
-def runs(attributes: int, candidates: str = IN_PERIODS) -> str:
+def runs(attributes: int, candidates: str) -> str:
     """Return the list of runs among candidates that have so many attributes, `key_0` and `value_0` and so on."""
     having = [
         HAS_ATTRIBUTE.replace("{key:", f"{{key_{number}:").replace("{value:", f"{{value_{number}:")

@@ -102,9 +102,9 @@ async def walked(history: History, wanted: RunFilter, limit: int) -> list[str]:
             return found
 
 
-def _plainly(handle: Any, wanted: RunFilter, **given: int) -> object:
+def _plainly(handle: Any, wanted: RunFilter, **given: int) -> walks.Walk:
     """Walk through all runs, whatever is wanted."""
-    return walks.Walk(handle, wanted.workflow, **given)
+    return walks.Walk(handle, wanted, **given)
 
 
 @pytest.mark.usefixtures("many")
@@ -113,9 +113,7 @@ async def test_the_short_ways_list_what_all_runs_list(
 ) -> None:
     wanted = [RunFilter(**fields) for fields in FILTERS]
     with monkeypatch.context() as plain:
-        plain.setattr(walks, "EndingsWalk", _plainly)
-        plain.setattr(walks, "TextWalk", _plainly)
-        plain.setattr(walks, "OpenWalk", _plainly)
+        plain.setattr(walks, "walk", _plainly)
         expected = [await walked(history, one, 1000) for one in wanted]
     assert all(expected), "a filter that finds nothing shows nothing"
     for portion, budget, scanned, limit in ((64, 100_000, 1_000, 1000), (4, 100_000, 50, 11), (2, 40, 20, 9)):
