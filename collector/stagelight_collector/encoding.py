@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+if TYPE_CHECKING:
+    from stagelight.events import Event
 
 
 def encode(data: Any) -> bytes:
@@ -18,3 +21,8 @@ def encode(data: Any) -> bytes:
         return orjson.dumps(data, default=str)
     except TypeError:
         return json.dumps(data, separators=(",", ":"), default=str).encode()
+
+
+def fact(event: Event) -> str:
+    """Return an event as JSON; equal facts give equal text."""
+    return json.dumps(event.to_dict(), sort_keys=True, separators=(",", ":"), default=str)

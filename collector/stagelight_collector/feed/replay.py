@@ -7,7 +7,6 @@ link goes on where it was, on any collector with the same history.
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +15,7 @@ from aiohttp import web
 from stagelight.conventions import RUN_ENDS
 from stagelight.events import Event
 from stagelight_collector.api.problem import Problem
+from stagelight_collector.encoding import fact
 from stagelight_collector.feed.admission import last_event_id, requested_types
 from stagelight_collector.feed.stream import WRITE_SECONDS
 from stagelight_collector.feed.wire import HEADERS, Events
@@ -113,18 +113,14 @@ async def in_order(events: Sequence[Event]) -> list[Event]:
         if (others := known.get(key)) is None:
             known[key] = event
         else:  # rarely: a fact as text costs more than all the rest
-            facts = known[key] = {_fact(others)} if isinstance(others, Event) else others
-            if (fact := _fact(event)) in facts:
+            facts = known[key] = {fact(others)} if isinstance(others, Event) else others
+            if (text := fact(event)) in facts:
                 continue
-            facts.add(fact)
+            facts.add(text)
         found.append(event)
         if number % PORTION == 0:
             await asyncio.sleep(0)
     return sorted(found, key=_place)
-
-
-def _fact(event: Event) -> str:
-    return json.dumps(event.to_dict(), sort_keys=True, default=str)
 
 
 def _place(event: Event) -> tuple[Any, ...]:

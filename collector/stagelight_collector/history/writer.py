@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from stagelight_collector.decode.spans import Spans
+from stagelight_collector.encoding import fact
 from stagelight_collector.history import otlp
 from stagelight_collector.history.errors import HistoryError
 from stagelight_collector.history.presence import absent
@@ -193,13 +193,8 @@ def _event_row(event: Event) -> tuple[Any, ...]:
         min(max(event.attempt, 0), 2**32 - 1),
         _text(error.type) if error else "",
         _text(error.message) if error else "",
-        fact(event),
+        fact(event),  # its hash is part of the row's key
     )
-
-
-def fact(event: Event) -> str:
-    """Return the event as JSON; equal facts give equal text, for their hash is part of the row's key."""
-    return json.dumps(event.to_dict(), sort_keys=True, separators=(",", ":"), default=str)
 
 
 def _time(time: int) -> int:

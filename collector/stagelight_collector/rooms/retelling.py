@@ -7,11 +7,11 @@ and once, with the state of now: a viewer replaces by id, so it ends where the r
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import TYPE_CHECKING, Final
 
 from stagelight.conventions import EventType
+from stagelight_collector.encoding import fact
 from stagelight_collector.rooms.channel import Message
 from stagelight_collector.rooms.ids import is_settled, number_in
 from stagelight_collector.rooms.state import Change, LogLine
@@ -66,11 +66,11 @@ async def _messages(room: Room, kept: Sequence[Told], after: int, until: int) ->
     known: set[str] = set()
     messages: list[Message] = []
     for number, told in enumerate(kept, start=1):
-        fact = json.dumps(told.event.to_dict(), sort_keys=True, default=str)
-        if after < told.number <= until and fact not in known:
+        text = fact(told.event)
+        if after < told.number <= until and text not in known:
             data = room.describe(told.event, _as_of_now(room, told.event))
             messages.append(Message(told.number, told.event.type.value, data))
-        known.add(fact)
+        known.add(text)
         if number % PORTION == 0:
             await asyncio.sleep(0)
     return messages
