@@ -25,10 +25,10 @@ class Duration(click.ParamType[float]):
         """Read it."""
         if isinstance(value, float):
             return value
-        found = _DURATION.fullmatch(str(value))
-        if found is None:
+        length = _length(str(value))
+        if length is None:
             self.fail(f"{value!r} is not a length of time; write 250ms, 1.5s, 2m, 3h or 1d", param, ctx)
-        return float(found[1]) * _MS[found[2]]
+        return length
 
 
 class Moment(click.ParamType[float]):
@@ -44,11 +44,17 @@ class Moment(click.ParamType[float]):
         if isinstance(value, float):
             return value
         text = str(value)
-        if found := _DURATION.fullmatch(text):
-            return self._clock() * 1e3 - float(found[1]) * _MS[found[2]]
+        if (ago := _length(text)) is not None:
+            return self._clock() * 1e3 - ago
         try:
             return datetime.fromisoformat(text).timestamp() * 1e3
         except (ValueError, OverflowError, OSError):
             self.fail(
                 f"{text!r} is no point in time; write 2h for two hours ago, or 2026-11-25T09:30", param, ctx
             )
+
+
+def _length(text: str) -> float | None:
+    """Return a length of time in milliseconds; None where the text is none."""
+    found = _DURATION.fullmatch(text)
+    return float(found[1]) * _MS[found[2]] if found else None
