@@ -79,8 +79,8 @@ def _deep(size: int) -> Generator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
-        if collects and not gc.get_freeze_count():
-            gc.freeze()
-            gc.unfreeze()
         if collects:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
