@@ -106,18 +106,15 @@ def _attributes(attributes: Iterable[KeyValue], depth: int = 0) -> bool:
         if is_secret(key) and key not in _NO_SECRETS and not key.startswith(c.PREFIX):
             if value.string_value != REDACTED:
                 value.string_value, changed = REDACTED, True
-        elif text := value.string_value:
-            if (cut := _cut(text)) != text:
-                value.string_value, changed = cut, True
-        elif _value(value, depth):
-            changed = True
+        else:
+            changed |= _value(value, depth)
     return changed
 
 
 def _value(value: AnyValue, depth: int) -> bool:
+    if value.string_value:
+        return _field(value, "string_value")
     match value.WhichOneof("value"):
-        case "string_value":
-            return _field(value, "string_value")
         case "array_value" if depth < _DEPTH:
             return any([_value(item, depth + 1) for item in value.array_value.values])  # noqa: C419 - all of them
         case "kvlist_value" if depth < _DEPTH:
