@@ -21,32 +21,34 @@ if TYPE_CHECKING:
 
     from stagelight_collector.history.engine import Handle
 
-_COUNTS: Final = """
-    count(), countIf(Status = 'completed'), countIf(Status = 'failed'),
-    countIf(Status NOT IN ('completed', 'failed', 'terminated', 'skipped')),
-    countIf(Status = 'completed' AND isNotNull(DurationMs)),
-    quantilesExactIf(0.5, 0.95, 0.99)(assumeNotNull(DurationMs), Status = 'completed' AND isNotNull(DurationMs))
+_WITH: Final = """
+WITH Status = 'completed' AND isNotNull(DurationMs) AS Measured, Status NOT IN ('completed', 'failed', 'terminated', 'skipped') AS Open
 """
-
 _OF_WORKFLOW: Final = joined("FROM stagelight_runs WHERE Workflow = {workflow:String} AND", IN_PERIODS)
 
 WORKFLOW: Final = joined(
-    "SELECT",
-    _COUNTS,
-    ", toUnixTimestamp64Nano(min(Started)), toUnixTimestamp64Nano(max(Started))",
+    _WITH,
+    """
+SELECT
+    count(), countIf(Status = 'completed'), countIf(Status = 'failed'), countIf(Open), countIf(Measured),
+    quantilesExactIf(0.5, 0.95, 0.99)(assumeNotNull(DurationMs), Measured),
+    toUnixTimestamp64Nano(min(Started)), toUnixTimestamp64Nano(max(Started))
+""",
     _OF_WORKFLOW,
 )
 
 BASELINE: Final = joined(
-    "SELECT count(), quantileExact(0.5)(assumeNotNull(DurationMs)) FROM (SELECT DurationMs",
+    "SELECT count(), quantileExact(0.5)(assumeNotNull(DurationMs)) FROM (",
+    _WITH,
+    "SELECT DurationMs",
     _OF_WORKFLOW,
-    "AND Status = 'completed' AND isNotNull(DurationMs) ORDER BY Started DESC LIMIT 100)",
+    "AND Measured ORDER BY Started DESC LIMIT 100)",
 )
 
 TREND: Final = joined(
+    _WITH,
     "SELECT intDiv(toUnixTimestamp64Nano(Started) - {first:Int64}, {width:Int64}) AS Part, count(), countIf(Status = 'failed'),",
-    "countIf(Status = 'completed' AND isNotNull(DurationMs)),",
-    "quantileExactIf(0.5)(assumeNotNull(DurationMs), Status = 'completed' AND isNotNull(DurationMs))",
+    "countIf(Measured), quantileExactIf(0.5)(assumeNotNull(DurationMs), Measured)",
     _OF_WORKFLOW,
     "GROUP BY Part ORDER BY Part",
 )
@@ -55,12 +57,15 @@ PARTS: Final = 24
 STEPS: Final = joined(
     """
 SELECT
-    StepName, any(Kind), sum(Steps), sum(Completed), sum(Failed), sum(Open), sum(Timed),
+    StepName, any(Kind), sum(Steps), sum(Completed), sum(Failed), sum(Going), sum(Timed),
     quantilesExactMerge(0.5, 0.95, 0.99)(Lengths), sum(Retries),
     arrayReduce('quantileExact(0.5)', arrayMap(found -> found.2, groupArraySortedMerge(100)(Newest))),
     groupArrayIf((assumeNotNull(Part), Steps, Failed, Timed, Median), isNotNull(Part))
 FROM
 (
+""",
+    _WITH,
+    """
     SELECT
         StepName,
         if(
@@ -68,18 +73,14 @@ FROM
             least(greatest(intDiv(toUnixTimestamp64Nano(assumeNotNull(Started)) - {first:Int64}, {width:Int64}), 0), {parts:Int64} - 1)
         ) AS Part,
         any(StepKind) AS Kind, count() AS Steps, sum(Attempts) - count() AS Retries, min(Started) AS First,
-        countIf(Status = 'completed') AS Completed, countIf(Status = 'failed') AS Failed,
-        countIf(Status NOT IN ('completed', 'failed', 'terminated', 'skipped')) AS Open,
-        countIf(Status = 'completed' AND isNotNull(DurationMs)) AS Timed,
-        quantilesExactStateIf(0.5, 0.95, 0.99)(assumeNotNull(DurationMs), Status = 'completed' AND isNotNull(DurationMs)) AS Lengths,
-        quantileExactIf(0.5)(assumeNotNull(DurationMs), Status = 'completed' AND isNotNull(DurationMs)) AS Median,
-        groupArraySortedStateIf(100)(
-            (-toUnixTimestamp64Nano(assumeNotNull(Started)), assumeNotNull(DurationMs)), Status = 'completed' AND isNotNull(DurationMs)
-        ) AS Newest
+        countIf(Status = 'completed') AS Completed, countIf(Status = 'failed') AS Failed, countIf(Open) AS Going, countIf(Measured) AS Timed,
+        quantilesExactStateIf(0.5, 0.95, 0.99)(assumeNotNull(DurationMs), Measured) AS Lengths,
+        quantileExactIf(0.5)(assumeNotNull(DurationMs), Measured) AS Median,
+        groupArraySortedStateIf(100)((-toUnixTimestamp64Nano(assumeNotNull(Started)), assumeNotNull(DurationMs)), Measured) AS Newest
     FROM stagelight_steps
-    WHERE RunId IN (SELECT RunId FROM stagelight_runs WHERE Workflow = {workflow:String} AND
+    WHERE RunId IN (SELECT RunId
 """,
-    IN_PERIODS,
+    _OF_WORKFLOW,
     ") GROUP BY StepName, Part) GROUP BY StepName ORDER BY min(First), StepName LIMIT 1000",
 )
 """Part by part first: the steps are put together from their states once, however much is asked of them."""
