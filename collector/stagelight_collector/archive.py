@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from stagelight_collector.decode import takes_long
 from stagelight_collector.history import HistoryClosed, HistoryError
+from stagelight_collector.journal import Signal
 from stagelight_collector.refusals import Refusals
 from stagelight_collector.shelf import Shelf, by_days, days, merge, rows
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from pathlib import Path
 
     from stagelight.events import Event
@@ -28,14 +32,17 @@ if TYPE_CHECKING:
     from stagelight_collector.journal import Entry, Journal, Plan
 
 LINGER_SECONDS: Final = 1.0
-"""How long a batch gathers."""
+"""How long a batch gathers, at least."""
+LONGEST_LINGER_SECONDS: Final = 5.0
+"""At most; one that is full gathers no longer."""
+SHARE: Final = 10
+"""History works for one part in so many of the time, if that lets a batch gather longer: an insert costs the engine 40 to 90 ms, and
+its part in merges, before the first row."""
 MAX_ROWS: Final = 50_000
 MAX_BYTES: Final = 16 << 20
 """A batch closes at so many rows, or so many bytes of journal."""
 MAX_DAYS: Final = 90
 """A batch holds rows of so many UTC days: ClickHouse refuses more than 100. One entry that has more is cut up."""
-LARGE_BYTES: Final = 64 << 10
-"""A larger request is decoded in a thread, so that the event loop stays free."""
 BACK_OFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 _log = logging.getLogger(__name__)
@@ -51,8 +58,10 @@ class ArchiveStopped(Exception):
 class _Loaded(NamedTuple):
     """An entry on its way into history."""
 
-    entry: Entry
+    seq: int
     batch: Batch
+    size: int
+    """Bytes in the journal."""
     sound: bool = True
     """Whether it could be decoded; if not it is set aside."""
 
@@ -78,6 +87,7 @@ class Archive:
     aside: Path
     """Where what history refuses for good is set aside."""
     sleep: Callable[[float], Any] = asyncio.sleep
+    clock: Callable[[], float] = time.monotonic
     shelf: Shelf = field(default_factory=Shelf)
     refusals: Refusals = field(init=False)
     inserted: int = 0
@@ -170,15 +180,24 @@ class Archive:
 
     async def run(self) -> None:
         """Insert until cancelled; then whoever waits in `store` is told."""
-        failures = 0
+        failures, took = 0, 0.0
         try:
             while True:
                 await self._news.wait()
-                await self.sleep(LINGER_SECONDS)
+                await self._gather(min(took * SHARE, LONGEST_LINGER_SECONDS))
                 self._news.clear()
+                began = self.clock()
                 failures = await self._attempt(failures)
+                took = self.clock() - began
         finally:
             self._stop()
+
+    async def _gather(self, seconds: float) -> None:
+        """Let a batch gather."""
+        until = self.clock() + seconds
+        await self.sleep(LINGER_SECONDS)
+        while self.clock() < until and self.journal.bytes < MAX_BYTES:
+            await self.sleep(min(LINGER_SECONDS, until - self.clock()))
 
     async def drain(self) -> None:
         """Insert everything that was taken so far, but for what waits for its run.
@@ -221,7 +240,7 @@ class Archive:
         load = await self._load(ready) if left_over is None else await self._load_all(left_over)
         if left_over is None and not load:
             return some
-        plan = left_over or await self.journal.plan(load[-1].entry.seq)
+        plan = left_over or await self.journal.plan(load[-1].seq)
         await self._insert_plan(plan, load, again=left_over is not None)
         return True
 
@@ -234,40 +253,50 @@ class Archive:
     async def _load(self, ready: int) -> list[_Loaded]:
         """Return the next entries and their batches, as many as make one insert."""
         load: list[_Loaded] = []
-        height, dates = 0, set[int]()
-        after = self.journal.committed
-        for entry in await self.journal.read(after, MAX_BYTES) if ready > after else ():
-            if entry.seq > ready:
-                break
-            loaded = await self._loaded(entry)
-            height += rows(loaded.batch)
-            dates |= days(loaded.batch)
-            if load and (height > MAX_ROWS or len(dates) > MAX_DAYS):
-                break
-            load.append(loaded)
+        height, size, dates = 0, 0, set[int]()
+        async with aclosing(self._entries(self.journal.committed, ready)) as entries:
+            async for loaded in entries:
+                height += rows(loaded.batch)
+                size += loaded.size
+                dates |= days(loaded.batch)
+                if load and (height > MAX_ROWS or size > MAX_BYTES or len(dates) > MAX_DAYS):
+                    break
+                load.append(loaded)
         return load
 
     async def _load_all(self, plan: Plan) -> list[_Loaded]:
         """Return the entries of a plan that was not finished, and their batches."""
-        load: list[_Loaded] = []
-        after = plan.first - 1
-        while after < plan.last and (page := await self.journal.read(after, MAX_BYTES)):
-            load += [await self._loaded(entry) for entry in page if entry.seq <= plan.last]
-            after = page[-1].seq
-        return load
+        async with aclosing(self._entries(plan.first - 1, plan.last)) as entries:
+            return [loaded async for loaded in entries]
 
-    async def _loaded(self, entry: Entry) -> _Loaded:
-        """Return an entry with its batch, decoded again if that was not kept."""
-        if kept := self.shelf.get(entry.seq):
-            return _Loaded(entry, kept)
+    async def _entries(self, after: int, last: int) -> AsyncGenerator[_Loaded]:
+        """Yield entries with their batches, as they were kept; what was not is read from the journal and decoded again."""
+        while after < last:
+            if kept := self.shelf.get(after + 1):
+                after += 1
+                yield _Loaded(after, *kept)
+                continue
+            page = await self.journal.read(after, MAX_BYTES)
+            for entry in page:
+                if entry.seq > last:
+                    return
+                kept = self.shelf.get(entry.seq)
+                yield _Loaded(entry.seq, *kept) if kept else await self._decoded(entry)
+                after = entry.seq
+            if not page:
+                return
+
+    async def _decoded(self, entry: Entry) -> _Loaded:
+        """Return an entry with its batch, decoded again."""
+        size = len(entry.body)
         try:
-            if len(entry.body) > LARGE_BYTES:
+            if takes_long(entry.body, spans=entry.signal is Signal.TRACES):
                 decoded = await asyncio.to_thread(self.decode, entry)
             else:
                 await asyncio.sleep(0)  # many small ones in a row: others get their turn
                 decoded = self.decode(entry)
         except Exception:  # noqa: BLE001 - the pipeline has logged it
-            return _Loaded(entry, Batch(seq=entry.seq), sound=False)
+            return _Loaded(entry.seq, Batch(seq=entry.seq), size, sound=False)
         events = self.attribution.settle(decoded.events)
         batch = Batch(
             seq=entry.seq,
@@ -276,25 +305,26 @@ class Archive:
             logs=decoded.logs,
             metrics=decoded.metrics,
         )
-        return _Loaded(entry, batch)
+        return _Loaded(entry.seq, batch, size)
 
     async def _insert_plan(self, plan: Plan, load: Sequence[_Loaded], *, again: bool) -> None:
         merged = merge(plan.last, [loaded.batch for loaded in load])
-        refused = [loaded.entry for loaded in load if not loaded.sound]
+        refused = [loaded.seq for loaded in load if not loaded.sound]
         if await self._insert(merged, f"journal-{plan.first}-{plan.last}", again=again) is not None:
             refused += await self._insert_apart(load)
-        for entry in refused:
-            await asyncio.to_thread(self.refusals.keep, entry)
+        for seq in refused:
+            for entry in await self.journal.read(seq - 1, limit_bytes=1):
+                await asyncio.to_thread(self.refusals.keep, entry)
         await self.journal.commit(plan.last)
         self.shelf.drop(plan.last)
 
-    async def _insert_apart(self, load: Iterable[_Loaded]) -> list[Entry]:
+    async def _insert_apart(self, load: Iterable[_Loaded]) -> list[int]:
         """Insert entries one by one, and in parts of few days, so that none takes others down; return the refused."""
-        refused: list[Entry] = []
+        refused: list[int] = []
         for loaded in load:
             if error := await self._insert_parts(loaded.batch):
-                _log.error("history refuses request %d, which is set aside: %s", loaded.entry.seq, error)
-                refused.append(loaded.entry)
+                _log.error("history refuses request %d, which is set aside: %s", loaded.seq, error)
+                refused.append(loaded.seq)
         return refused
 
     async def _insert_loose(self) -> bool:

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from stagelight_collector.bus.memory import MemoryBus
-from stagelight_collector.decode import Decoded, decode_logs, decode_metrics, decode_traces
+from stagelight_collector.decode import Decoded, decode_logs, decode_metrics, decode_traces, takes_long
 from stagelight_collector.journal import Entry, Journal, Signal
 from stagelight_plugins.hookspecs import Batch
 from stagelight_plugins.otlp import request_of
@@ -35,9 +35,6 @@ CATCH_UP_SECONDS: Final = 5.0
 """How long a sink may take for what waits for it, while the journal is read again."""
 QUEUE: Final = 64
 """How many journaled requests wait to be decoded; beyond it, acknowledgements wait."""
-LARGE_BYTES: Final = 64 << 10
-"""A larger request is decoded in a thread, so that the event loop stays free; for a smaller one (0.3 ms for 100 spans) the way there and
-back costs as much as decoding."""
 
 _log = logging.getLogger(__name__)
 
@@ -108,15 +105,17 @@ class Pipeline:
         Raises:
             JournalFull, JournalUnavailable: It may not.
         """
-        await asyncio.shield(asyncio.ensure_future(self._admit(signal, body, request)))
+        stored = self.journal.submit(signal, body, self.now())
+        # At once, so that the order is the journal's.
+        stored.add_done_callback(lambda stored: self._admit(stored, request))
+        await asyncio.shield(stored)
         while self._queue.qsize() > QUEUE:
             self._room.clear()
             await self._room.wait()
 
-    async def _admit(self, signal: Signal, body: bytes, request: Request) -> None:
-        entry = await self.journal.append(signal, body, self.now())
-        if entry is not None:
-            self._queue.put_nowait((entry, request))  # at once, so that the order is the journal's
+    def _admit(self, stored: asyncio.Future[Entry | None], request: Request) -> None:
+        if not stored.cancelled() and stored.exception() is None and (entry := stored.result()):
+            self._queue.put_nowait((entry, request))
 
     async def accept(self, events: Sequence[Event]) -> None:
         """Journal events that were born here, and queue them for decoding; they are durable when this returns.
@@ -212,7 +211,7 @@ class Pipeline:
 
     async def _decode(self, entry: Entry, request: Request | None) -> Decoded | None:
         try:
-            if len(entry.body) > LARGE_BYTES:
+            if takes_long(entry.body, spans=entry.signal is Signal.TRACES):
                 return await asyncio.to_thread(self.decode, entry, request)
             return self.decode(entry, request)
         except Exception:  # noqa: BLE001 - a batch that breaks the decoder is set aside, the next one goes on

@@ -27,6 +27,9 @@ DAY_NS: Final = 86_400_000_000_000
 class _Kept:
     batch: Batch
     size: int
+    """Bytes in the journal."""
+    weight: int
+    """Bytes of the journal that would take as much room decoded."""
     rows: int
     late: list[Event] = field(default_factory=list["Event"])
     """Events of this batch that found their run after it was taken."""
@@ -45,12 +48,12 @@ class Shelf:
 
     def put(self, batch: Batch, size: int) -> None:
         """Keep a batch, `size` bytes in the journal, if there is room."""
-        decoded = rows(batch)
+        weight, decoded = size, rows(batch)
         if isinstance(batch.traces, Spans) and batch.traces.bodies:
-            size, decoded = size // DECODED, len(batch.events)
-        if self._bytes + size <= self.max_bytes and self._rows + decoded <= self.max_rows:
-            self._kept[batch.seq] = _Kept(batch, size, decoded)
-            self._bytes += size
+            weight, decoded = size // DECODED, len(batch.events)
+        if self._bytes + weight <= self.max_bytes and self._rows + decoded <= self.max_rows:
+            self._kept[batch.seq] = _Kept(batch, size, weight, decoded)
+            self._bytes += weight
             self._rows += decoded
 
     def add(self, seq: int, event: Event) -> None:
@@ -58,18 +61,19 @@ class Shelf:
         if kept := self._kept.get(seq):
             kept.late.append(event)
 
-    def get(self, seq: int) -> Batch | None:
-        """Return a batch with all its events; None if it is not here."""
+    def get(self, seq: int) -> tuple[Batch, int] | None:
+        """Return a batch with all its events, and its bytes in the journal; None if it is not here."""
         kept = self._kept.get(seq)
         if kept is None:
             return None
-        return kept.batch if not kept.late else replace(kept.batch, events=[*kept.batch.events, *kept.late])
+        late = kept.late
+        return replace(kept.batch, events=[*kept.batch.events, *late]) if late else kept.batch, kept.size
 
     def drop(self, last: int) -> None:
         """Let go of the batches up to `last`."""
         for seq in [seq for seq in self._kept if seq <= last]:
             kept = self._kept.pop(seq)
-            self._bytes -= kept.size
+            self._bytes -= kept.weight
             self._rows -= kept.rows
 
 

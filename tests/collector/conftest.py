@@ -106,6 +106,8 @@ class House:
         self.path = path
         self.now = NOW
         self.slept: list[float] = []
+        self.elapsed = 0.0
+        """What the archive's clock says: time passes as it sleeps."""
         self.memory = MemoryHistory()
         writing: Any = history or self.memory
         self.journal = Journal(path / "journal.sqlite")
@@ -117,6 +119,7 @@ class House:
             decode=decode,
             aside=path / "refused",
             sleep=self._sleep,
+            clock=lambda: self.elapsed,
         )
         self.pipeline = Pipeline(
             self.journal, Hub(_nothing, "e"), attribution, self.archive, now=lambda: self.now
@@ -124,6 +127,7 @@ class House:
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        self.elapsed += seconds
         await asyncio.sleep(0)
 
     async def send(self, *requests: ExportLogsServiceRequest) -> None:

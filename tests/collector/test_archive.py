@@ -23,6 +23,8 @@ from stagelight_plugins.hookspecs import Batch
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
     from stagelight_collector.decode import Decoded
 
 PUBLISHED = Event(type=EventType.RUN_STARTED, run_id="mine", time=1)
@@ -228,6 +230,71 @@ async def test_who_waits_when_the_archive_stops_is_told(house: Any) -> None:
         await waiting
     with pytest.raises(ArchiveStopped):
         await house.archive.store([PUBLISHED])
+
+
+# --- how long a batch gathers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("took", "gathered"), [(0.01, 1.0), (0.35, 3.5), (20.0, 5.0)])
+async def test_a_batch_gathers_ten_times_as_long_as_the_last_one_took(
+    house: Any, took: float, gathered: float
+) -> None:
+    def insert(_batch: Batch) -> None:
+        house.elapsed += took
+
+    house.memory.watch = insert
+    async with house.running():
+        for number in range(2):
+            house.slept.clear()
+            await house.pipeline.ingest(Signal.LOGS, *_sent(house.line(f"line {number}", trace=0)))
+            await house.until_archived()
+
+    assert sum(house.slept) == pytest.approx(gathered)
+    assert max(house.slept) <= 1
+    assert house.memory.bodies == ["line 0", "line 1"]
+
+
+async def test_a_batch_that_is_full_gathers_no_longer(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def insert(_batch: Batch) -> None:
+        house.elapsed += 20
+
+    house.memory.watch = insert
+    monkeypatch.setattr(archive_module, "MAX_BYTES", 500)
+    async with house.running():
+        for number in range(2):
+            house.slept.clear()
+            await house.pipeline.ingest(Signal.LOGS, *_sent(house.line("x" * 500 + str(number), trace=0)))
+            await house.until_archived()
+
+    assert house.slept == [1.0]
+
+
+def _sent(request: ExportLogsServiceRequest) -> tuple[bytes, ExportLogsServiceRequest]:
+    return request.SerializeToString(), request
+
+
+async def test_only_what_was_not_kept_is_read_from_the_journal(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    reading = house.journal.read
+
+    async def noting(after: int, limit_bytes: int) -> list[Entry]:
+        entries: list[Entry] = await reading(after, limit_bytes)
+        read.extend(entry.seq for entry in entries)
+        return entries
+
+    monkeypatch.setattr(house.journal, "read", noting)
+    await house.send(*(house.line(f"line {number}", trace=0) for number in range(3)))
+    await house.archive.drain()
+    assert read == []
+
+    house.archive.shelf = Shelf(max_bytes=70)
+    lines = ["a", "x" * 100, "b"]  # the second does not fit
+    await house.send(*(house.line(text, trace=0) for text in lines))
+    await house.archive.drain()
+    assert len(read) == 2  # from the second on
+    assert house.memory.bodies == ["line 0", "line 1", "line 2", *lines]
 
 
 # --- bounds -------------------------------------------------------------------------------------------------------

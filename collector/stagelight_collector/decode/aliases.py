@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from stagelight import conventions as c
+from stagelight_collector.decode.looking import finder
 from stagelight_collector.decode.values import text
 
 if TYPE_CHECKING:
@@ -127,15 +128,13 @@ PLACEHOLDER: Final = "pending_span"
 """The value of `logfire.span_type` on spans that only say that another one, their parent, has begun."""
 
 _FAMILIES: Final = sorted({"".join(rule.key.partition(".")[:2]) for rule in RULES} | {c.PREFIX})
-_FIND: Final = re.compile(rb"\n.(?:" + "|".join(map(re.escape, _FAMILIES)).encode() + rb")", re.DOTALL)
-"""A key on the wire: its tag, its length, and how the keys of rules begin. 0.4 µs a span; without the tag 3."""
+may_be_workflow: Final = finder(
+    rb"\n.(?:" + b"|".join(re.escape(family.encode()) for family in _FAMILIES) + rb")"
+)
+"""Whether a request may hold anything of a run; one that may not is looked at no further. What is looked for is a key on the wire: its
+tag, its length, and how the keys of rules begin."""
 _FIELD: Final = re.compile(r"\{([^}]+)\}")
 _SUFFIX: Final = re.compile(r"-[0-9a-f]{3,}\Z")
-
-
-def may_be_workflow(body: bytes) -> bool:
-    """Whether a request may hold anything of a run; one that may not is looked at no further."""
-    return _FIND.search(body) is not None
 
 
 @dataclass(slots=True)

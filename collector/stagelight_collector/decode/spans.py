@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field, FileDescriptorProto
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from stagelight_collector.decode.looking import finder
 from stagelight_collector.decode.rows import TRACE_COLUMNS, trace_columns
 from stagelight_collector.decode.values import plain_value, text
 
@@ -66,6 +67,8 @@ def engine_can_decode(request: ExportTraceServiceRequest, body: bytes) -> bytes 
 
     In resources, where some SDKs write lists and which are few, such a value becomes the text that history keeps of it.
     """
+    if not _may_hold_nested(body):
+        return body
     changed = False
     for resource_spans in request.resource_spans:
         for attribute in resource_spans.resource.attributes:
@@ -75,6 +78,24 @@ def engine_can_decode(request: ExportTraceServiceRequest, body: bytes) -> bytes 
     if not _PROBE.FromString(body).IsInitialized():
         return None
     return request.SerializeToString() if changed else body
+
+
+def _nested_values() -> Iterator[bytes]:
+    """Yield what lists and maps begin with on the wire: the tag and length of a value, then those of its list or map.
+
+    Most of it is about lengths, because a span's name has the tag of a list, and ids hold any bytes before it. Should a sender
+    write tags in another way than all others, or two values in the place of one, the engine refuses what is not found here.
+    """
+    for length in range(126):
+        yield rb"\x12\x%02x[\x2a\x32]\x%02x" % (length + 2, length)
+    yield rb"\x12[\x80\x81]\x01[\x2a\x32][\x7e\x7f]"  # the same for 126 and 127
+    yield rb"\x12[\x80-\xff]{1,9}[\x00-\x7f][\x2a\x32][\x80-\xff]{1,9}[\x00-\x7f]"
+    # Lengths with bytes to spare, which OpenTelemetry's SDK for .NET writes.
+    yield rb"\x12[\x80-\xff]{1,9}\x00[\x2a\x32][\x00-\x7f]"
+    yield rb"\x12[\x00-\x7f][\x2a\x32][\x80-\xff]{1,9}\x00"
+
+
+_may_hold_nested: Final = finder(*_nested_values())
 
 
 def _probe() -> Any:

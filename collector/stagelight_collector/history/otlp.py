@@ -20,8 +20,10 @@ _SCHEMA: Final = Path(__file__).with_name("otlp.proto")
 """A file, because of a schema given as text the engine keeps a copy in the working directory."""
 
 _VALUE: Final = """Tuple(
-    value Enum8('no' = 0, 'string_value' = 1, 'bool_value' = 2, 'int_value' = 3, 'double_value' = 4, 'bytes_value' = 7),
-    string_value String, bool_value Bool, int_value Int64, double_value Float64, bytes_value String)"""
+    value Enum8('no' = 0, 'string_value' = 1, 'bool_value' = 2, 'int_value' = 3, 'double_value' = 4,
+        'array_value' = 5, 'kvlist_value' = 6, 'bytes_value' = 7),
+    string_value String, bool_value Bool, int_value Int64, double_value Float64,
+    array_value String, kvlist_value String, bytes_value String)"""
 _ATTRIBUTES: Final = f"Array(Tuple(key String, value {_VALUE}))"
 _SPAN: Final = f"""Tuple(
     trace_id String, span_id String, trace_state String, parent_span_id String, name String, kind Int32,
@@ -38,7 +40,8 @@ _TEXT: Final = """multiIf(
     v.value = 'int_value', toString(v.int_value),
     v.value = 'bool_value', if(v.bool_value, 'true', 'false'),
     v.value = 'double_value', toString(v.double_value),
-    v.value = 'bytes_value', base64Encode(v.bytes_value), '')"""
+    v.value = 'bytes_value', base64Encode(v.bytes_value),
+    v.value = 'no', '', toString(throwIf(v.value != 'no', 'lists and maps are not for the engine')))"""
 
 
 def _map(attributes: str) -> str:
@@ -84,6 +87,7 @@ _EXPRESSIONS: Final[Mapping[str, str]] = {
 _NAMES: Final = ", ".join(f"`{name}`" for name in TRACE_COLUMNS)
 _INSERT: Final = f"""
 INSERT INTO otel_traces ({_NAMES})
+SETTINGS %s
 SELECT {", ".join(_EXPRESSIONS[name] for name in TRACE_COLUMNS)}
 FROM (
     SELECT resource, scope, arrayJoin(scope.spans) AS s
@@ -102,15 +106,21 @@ _SETTINGS: Final[Mapping[str, Any]] = {
 
 
 def insert(handle: Handle, bodies: Iterable[bytes], settings: Mapping[str, Any]) -> None:
-    """Insert the spans of requests that `engine_can_decode`; for an engine in this process, which reads our file."""
+    """Insert the spans of requests that `engine_can_decode`; for an engine in this process, which reads our file.
+
+    Settings go into the statement: given beside it, each is a statement of its own before, and one after.
+    """
+    clause = ", ".join(f"{name} = {_quoted(value)}" for name, value in {**_SETTINGS, **settings}.items())
     with tempfile.NamedTemporaryFile(prefix="stagelight-spans-", suffix=".pb") as file:
         for body in bodies:
             file.write(_varint(len(body)))
             file.write(body)
         file.flush()
-        handle.command(
-            _INSERT, {"path": file.name, "structure": _STRUCTURE}, settings={**_SETTINGS, **settings}
-        )
+        handle.command(_INSERT % clause, {"path": file.name, "structure": _STRUCTURE})
+
+
+def _quoted(value: object) -> str:
+    return "'{}'".format(str(value).replace("\\", "\\\\").replace("'", "\\'"))
 
 
 def _varint(number: int) -> bytes:

@@ -46,7 +46,7 @@ _EVENT_COLUMNS: Final = (
 
 _POISON_CODES: Final = frozenset(
     {
-        6, 26, 27, 38, 41, 53, 69, 70, 72, 117,  # what cannot be parsed or converted
+        6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 395,  # what cannot be parsed or converted
         9, 16, 20, 32, 33, 128, 131, 190, 321, 349, 407,  # columns of wrong number, name, length or range
     }
 )  # fmt: skip
@@ -140,6 +140,8 @@ def failure(error: Exception) -> HistoryError:
         isinstance(error, _POISON_ERRORS)
         or type(error).__name__ in {"DataError", "ProgrammingError"}
         or code in _POISON_CODES
+        # What its decoder of requests does not take goes in as columns.
+        or "ProtobufRowInputFormat" in text
         # 252 also says that merges are behind, which passes; a batch that spans too many days does not.
         or (code == 252 and "single INSERT block" in text)
     )

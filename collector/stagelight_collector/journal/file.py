@@ -37,6 +37,8 @@ _log: Final = logging.getLogger(__name__)
 
 SEEN_NS: Final = 600 * 10**9
 SEEN_LIMIT: Final = 100_000
+FORGET_NS: Final = 10**9
+"""How often digests are forgotten: it costs as much as storing one request."""
 ENTRY_OVERHEAD: Final = 256
 """Bytes that an entry is charged beside its body: its row, its digest and the digest's index."""
 _VACUUM_PAGES: Final = 2048
@@ -73,6 +75,9 @@ class JournalFile:
         self._lock: FileLock | None = None
         self._db: sqlite3.Connection | None = None
         self.extent = Extent()
+        self._arrived = 0
+        """Since digests were forgotten."""
+        self._forget_at = 0
         self.damaged = False
         """Set by whoever meets corruption; the next use sets the file aside and keeps what is readable."""
 
@@ -112,7 +117,11 @@ class JournalFile:
                 new = _store(db, following, arrival, now)
                 seqs.append(following if new else None)
                 following += new
-            _forget(db, now, 2 * len(arrivals) + 16)
+            forgets = now >= self._forget_at
+            if forgets:
+                _forget(db, now, 2 * (self._arrived + len(arrivals)) + 16)
+        self._arrived = 0 if forgets else self._arrived + len(arrivals)
+        self._forget_at = now + FORGET_NS if forgets else self._forget_at
         stored = [(seq, arrival) for seq, arrival in zip(seqs, arrivals, strict=True) if seq is not None]
         if stored:
             size = sum(len(arrival.body) + ENTRY_OVERHEAD for _, arrival in stored)

@@ -67,7 +67,7 @@ class Journal:
         self._threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
         self._door = asyncio.Lock()
         self._closing = False
-        self._waiting: list[tuple[Arrival, asyncio.Future[int | None]]] = []
+        self._waiting: list[tuple[Arrival, asyncio.Future[Entry | None]]] = []
         self._queued = 0
         self._flusher: asyncio.Task[None] | None = None
         self._grown = asyncio.Event()
@@ -142,19 +142,26 @@ class Journal:
             JournalFull: no room until history takes some.
             JournalUnavailable: the disk refused; the bytes are not stored.
         """
+        return await self.submit(signal, body, received)
+
+    def submit(self, signal: Signal, body: _Body, received: int) -> asyncio.Future[Entry | None]:
+        """Begin to `append`, which goes on whether or not anybody waits for it; the future's callbacks are called in order.
+
+        Raises:
+            JournalFull: no room until history takes some.
+        """
         self._require_open()
         cost = len(body) + ENTRY_OVERHEAD
         used = self.bytes + self._queued
         if used + cost > self._capacity or self._queued > _QUEUE_BYTES:
             self.counters.refused_full += 1
             raise JournalFull(used, self._capacity)
-        stored: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        stored: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((Arrival(signal, body, received), stored))
         self._queued += cost
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush(), name="journal-flusher")
-        seq = await stored
-        return None if seq is None else Entry(seq, signal, received, body)
+        return stored
 
     async def read(self, after: int, limit_bytes: int = 8 << 20) -> list[Entry]:
         """The entries after `after` in order, at least one if there is one, until the bodies pass `limit_bytes`."""
@@ -204,7 +211,7 @@ class Journal:
             else:
                 self._acknowledge(group, seqs)
 
-    def _take_group(self) -> list[tuple[Arrival, asyncio.Future[int | None]]]:
+    def _take_group(self) -> list[tuple[Arrival, asyncio.Future[Entry | None]]]:
         size = count = 0
         for arrival, _ in self._waiting:
             size += len(arrival.body)
@@ -215,20 +222,22 @@ class Journal:
         return group
 
     def _acknowledge(
-        self, group: list[tuple[Arrival, asyncio.Future[int | None]]], seqs: list[int | None]
+        self, group: list[tuple[Arrival, asyncio.Future[Entry | None]]], seqs: list[int | None]
     ) -> None:
         self.counters.groups += 1
         for (arrival, stored), seq in zip(group, seqs, strict=True):
             self._queued -= len(arrival.body) + ENTRY_OVERHEAD
+            entry = None
             if seq is None:
                 self.counters.duplicates += 1
             else:
                 self.counters.appended += 1
+                entry = Entry(seq, arrival.signal, arrival.received, arrival.body)
             if not stored.done():  # the sender may have gone
-                stored.set_result(seq)
+                stored.set_result(entry)
         self._announce()
 
-    def _fail(self, group: list[tuple[Arrival, asyncio.Future[int | None]]], error: Exception) -> None:
+    def _fail(self, group: list[tuple[Arrival, asyncio.Future[Entry | None]]], error: Exception) -> None:
         self.counters.failed += len(group)
         for arrival, stored in group:
             self._queued -= len(arrival.body) + ENTRY_OVERHEAD

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from stagelight_collector.decode import decode_traces
+from stagelight_collector.decode import decode_traces, spans as spans_module
 from stagelight_collector.decode.rows import TRACE_COLUMNS, trace_columns
 from stagelight_collector.decode.spans import Spans, engine_can_decode, joined
 from stagelight_collector.history import HistoryError, writer
@@ -114,6 +114,76 @@ async def test_the_engine_makes_the_same_rows(history: History, ask: Ask, spans:
     expected = trace_columns(request)
     rows = zip(*(expected[name] for name in TRACE_COLUMNS), strict=True)
     assert _stored(ask) == sorted(rows, key=repr)
+
+
+def _varint(number: int, spare: int = 0) -> bytes:
+    """Return a number on the wire, with bytes to spare as .NET's SDK writes lengths that it does not know yet; five at most."""
+    found = bytearray()
+    while number > 0x7F or (spare and len(found) < 4):
+        spare -= number <= 0x7F
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def _field(tag: int, content: bytes, spare: int = 0) -> bytes:
+    return bytes([tag]) + _varint(len(content), spare) + content
+
+
+def _with_attribute(value: bytes, spare: int = 0) -> bytes:
+    """Return a request with one span that has one attribute, of which the value is given as it is on the wire."""
+    attribute = _field(0x0A, b"key") + _field(0x12, value, spare)
+    span = _field(0x0A, b"t" * 16) + _field(0x12, b"12345678") + _field(0x2A, b"n") + _field(0x4A, attribute)
+    return _field(0x0A, _field(0x12, _field(0x12, span)))
+
+
+@given(
+    tag=st.sampled_from([0x2A, 0x32]),
+    size=st.one_of(st.integers(0, 300), st.integers(16_300, 16_500), st.just(2_200_000)),
+    spares=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+)
+def test_lists_and_maps_are_found_however_their_lengths_are_written(
+    tag: int, size: int, spares: tuple[int, int]
+) -> None:
+    filler = b"" if size < 4 else _field(0x7A, b"x" * (size - 4))  # a field that no version of OTLP has
+    body = _with_attribute(_field(tag, filler, spares[0]), spares[1])
+    request = ExportTraceServiceRequest.FromString(body)
+    value = request.resource_spans[0].scope_spans[0].spans[0].attributes[0].value
+    assert value.WhichOneof("value") in {"array_value", "kvlist_value"}
+    assert engine_can_decode(request, body) is None
+
+
+@given(tail=st.binary(min_size=3, max_size=3), name=st.text("abc", min_size=1, max_size=60))
+def test_ids_before_a_name_are_seldom_taken_for_a_list(tail: bytes, name: str) -> None:
+    request = _request([_one(b"12345" + tail)])
+    request.resource_spans[0].scope_spans[0].spans[0].name = name
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(spans_module, "_PROBE", None)  # not asked
+        body = request.SerializeToString()
+        # One of 65,000, and of 130,000, ids.
+        if tail[1:] != bytes([0x12, len(name) + 2]) and not (
+            tail[0] == 0x12 and tail[1] > 0x7F and not tail[2]
+        ):
+            assert engine_can_decode(request, body) is body
+
+
+async def test_the_engine_refuses_a_list_that_was_not_found_and_it_goes_in_as_columns(
+    history: History, ask: Ask
+) -> None:
+    both = _field(0x0A, b"text") + _field(0x2A, _field(0x0A, _field(0x0A, b"x")))  # the last one counts
+    strange = b"\xaa\x00" + _field(0x2A, _field(0x0A, _field(0x0A, b"x")))[1:]  # its tag has a byte to spare
+    for number, value in enumerate((both, strange)):
+        body = _with_attribute(value)
+        table = decode_traces(ExportTraceServiceRequest.FromString(body), 0, body).traces
+        assert isinstance(table, Spans)
+        with pytest.raises(HistoryError) as refused:
+            await history.insert(Batch(seq=1, traces=table), f"token {number}")
+        assert not refused.value.retryable
+        assert ask("SELECT count() FROM otel_traces") == [(0,)]
+
+        await history.insert(Batch(seq=1, traces=dict(table)), "", again=True)
+        assert ask("SELECT SpanAttributes FROM otel_traces") == [({"key": '["x"]'},)]
+        ask("TRUNCATE TABLE otel_traces")
 
 
 async def test_what_the_engine_cannot_decode_goes_in_beside_it(history: History, ask: Ask) -> None:

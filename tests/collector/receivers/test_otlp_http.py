@@ -366,7 +366,7 @@ class WatchedLimits(Limits):
         return object.__getattribute__(self, name)
 
 
-@pytest.mark.parametrize(("size", "in_thread"), [(1_000, False), (70_000, True), (1_000_000, True)])
+@pytest.mark.parametrize(("size", "in_thread"), [(1_000, False), (200_000, False), (300_000, True)])
 async def test_large_bodies_are_decoded_off_the_event_loop(serve: Any, size: int, in_thread: bool) -> None:
     request = ExportTraceServiceRequest()
     request.resource_spans.add().scope_spans.add().spans.add(name="x" * size)
