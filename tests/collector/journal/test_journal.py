@@ -113,6 +113,24 @@ async def test_digests_are_forgotten_after_ten_minutes(opened: Opened, clock: An
         assert await journal.append(Signal.LOGS, b"same", 0) is not None
 
 
+def test_all_digests_of_a_second_are_forgotten_together(path: Path, clock: Any) -> None:
+    file = JournalFile(path, Reader(path), clock=clock)
+    file.open()
+
+    def append(*numbers: int) -> int:
+        file.append([Arrival(Signal.LOGS, number.to_bytes(4), 0) for number in numbers])
+        with closing(sqlite3.connect(path)) as db:
+            return int(db.execute("SELECT count(*) FROM seen").fetchone()[0])
+
+    try:
+        append(0)
+        assert append(*range(1, 500)) == 500
+        clock.now += SEEN_NS + 1
+        assert append(500) == 1
+    finally:
+        file.close()
+
+
 def test_digests_are_bounded_in_number(path: Path, clock: Any) -> None:
     file = JournalFile(path, Reader(path), clock=clock)
     file.open()
