@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from stagelight_collector.journal import Entry, Journal, JournalUnavailable, Signal
+from stagelight_collector.journal.schema import PAGE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,9 +150,8 @@ async def test_a_torn_log_costs_only_what_follows_the_tear(path: Path) -> None:
 
 async def test_a_damaged_file_is_kept_aside_and_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     written = await _filled(path)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 8192] = bytes(8192)
-    path.write_bytes(content)
+    _zero_pages(path, first=40, count=1)
+    content = path.read_bytes()
     with caplog.at_level(logging.ERROR):
         kept = await _check_usable(path, written)
     assert len(kept) >= len(written) - 12
@@ -190,8 +190,8 @@ async def test_damage_found_while_in_use_is_mended_without_a_restart(path: Path,
 
 def _zero_pages(path: Path, first: int, count: int) -> None:
     with path.open("r+b") as file:
-        file.seek(first * 8192)
-        file.write(bytes(count * 8192))
+        file.seek(first * PAGE_BYTES)
+        file.write(bytes(count * PAGE_BYTES))
 
 
 async def test_a_changed_body_counts_as_empty_and_keeps_its_place(path: Path, opened: Any) -> None:
