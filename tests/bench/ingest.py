@@ -1,7 +1,7 @@
 """Spans accepted, journaled (synced) and inserted into the embedded ClickHouse, per second of CPU of all who take part.
 
 Batches of 512 and of 100 spans of 8 attributes, plain and gzip, as fast as they are taken; then 10,000 spans a second
-for a while: share of a core, acknowledgements, the event loop (how long `/healthz` takes), memory.
+for a while, in both sizes: share of a core, acknowledgements, the event loop (how long `/healthz` takes), memory.
 The peer is `rotel` (PyPI), a collector in Rust without a journal, with its ClickHouse exporter pointed at a sink that
 inserts what it sends into the same table in the same engine; the sink's CPU counts as its own. Where rotel is not
 installed there is no peer. Prints one JSON line; `value` is spans per CPU-second, batches of 512, plain.
@@ -147,30 +147,38 @@ async def all_kinds(
     }
 
 
-async def paced(url: str, pid: int, seconds: int) -> dict[str, float]:
-    """Send 10,000 spans a second; return what that costs."""
+async def paced(url: str, pids: list[int], seconds: int, batch: int, asked: str = "") -> dict[str, float]:
+    """Send 10,000 spans a second; return what that costs. `asked` is an address that is asked ten times a second."""
     acknowledged: list[float] = []
     looked: list[float] = []
-    begin, used, memory = time.perf_counter(), cpu([pid]), psutil.Process(pid).memory_info().rss
+    begin, used, memory = time.perf_counter(), cpu(pids), resident(pids)
+    pause = max(1, RATE // batch // 10)
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
 
         async def one(body: bytes) -> None:
             acknowledged.append(await send(session, url, body, False))
 
-        for number, body in enumerate(bodies(100, RATE * seconds, False)):
+        for number, body in enumerate(bodies(batch, RATE * seconds, False)):
             tasks.create_task(one(body))
-            if number % 10 == 0:
+            if asked and number % pause == 0:
                 start = time.perf_counter()
-                async with session.get(f"{url}/healthz") as answer:
+                async with session.get(asked) as answer:
                     await answer.read()
                 looked.append(time.perf_counter() - start)
-            await asyncio.sleep(max(0.0, begin + number * 100 / RATE - time.perf_counter()))
-    return {
-        "core_at_10k": round((cpu([pid]) - used) / (time.perf_counter() - begin), 3),
+            await asyncio.sleep(max(0.0, begin + number * batch / RATE - time.perf_counter()))
+    found = {
+        "core_at_10k": round((cpu(pids) - used) / (time.perf_counter() - begin), 3),
         "ack_p99_ms": round(statistics.quantiles(acknowledged, n=100)[98] * 1e3, 1),
-        "loop_p99_ms": round(statistics.quantiles(looked, n=100)[98] * 1e3, 1),
-        "grown_mib": round((psutil.Process(pid).memory_info().rss - memory) / 2**20, 1),
+        "grown_mib": round((resident(pids) - memory) / 2**20, 1),
     }
+    if looked:
+        found["loop_p99_ms"] = round(statistics.quantiles(looked, n=100)[98] * 1e3, 1)
+    return {f"{name}_{batch}": value for name, value in found.items()}
+
+
+def resident(pids: list[int]) -> int:
+    """Return the bytes of memory of these processes."""
+    return sum(psutil.Process(pid).memory_info().rss for pid in pids)
 
 
 async def metric(url: str, name: str) -> int:
@@ -192,7 +200,9 @@ async def stagelight(spans: int, seconds: int) -> dict[str, float]:
                 return await metric(url, "stagelight_history_rows_total")
 
             found = await all_kinds(url, [child.pid], spans, stored)
-            return {**found, **await paced(url, child.pid, seconds)}
+            for batch in (512, 100):
+                found |= await paced(url, [child.pid], seconds, batch, f"{url}/healthz")
+            return found
 
 
 # --- the peer -------------------------------------------------------------------------------------------------------
@@ -244,7 +254,7 @@ def sink(port: int) -> None:
         web.run_app(app, host="127.0.0.1", port=port, print=None)
 
 
-async def rotel(spans: int) -> dict[str, float]:
+async def rotel(spans: int, seconds: int) -> dict[str, float]:
     """Measure the peer with its sink; nothing where it is not installed."""
     package = importlib.util.find_spec("rotel")
     if package is None or package.origin is None:
@@ -276,12 +286,16 @@ async def rotel(spans: int) -> dict[str, float]:
             await asyncio.sleep(0.2)
         async with process(binary, "start", *flags) as child:
             await asyncio.sleep(1)
-            return await all_kinds(f"http://127.0.0.1:{http}", [child.pid, taking.pid], spans, stored)
+            url, pids = f"http://127.0.0.1:{http}", [child.pid, taking.pid]
+            found = await all_kinds(url, pids, spans, stored)
+            for batch in (512, 100):
+                found |= await paced(url, pids, seconds, batch)
+            return found
 
 
 async def compare(spans: int, seconds: int) -> None:
     """Measure both, and print the line."""
-    ours, peer = await stagelight(spans, seconds), await rotel(spans)
+    ours, peer = await stagelight(spans, seconds), await rotel(spans, seconds)
     line: dict[str, Any] = {"name": "stagelight", "value": ours["512_plain"], "unit": "spans per CPU-second"}
     if peer:
         line |= {"peer": "rotel", "ratio": round(ours["512_plain"] / peer["512_plain"], 2)}
