@@ -9,7 +9,7 @@ faster history is. `load` is the machine's load when the questions began, over i
 
     python tests/bench/history.py [--runs 10000000] [--no-peer]
 
-Prints a JSON line for each question; progress goes to standard error. Needs about 200 bytes of disk per run.
+Prints a JSON line for each question; progress goes to standard error. Needs about 300 bytes of disk per run.
 """
 
 from __future__ import annotations
@@ -84,8 +84,15 @@ SELECT
     "stagelight_run_periods": """
 SELECT toUInt32(intDiv(arrayJoin([Start, Finish]), 10000000000)) AS Period, Id AS RunId, Flow AS Workflow
 """,
+    "otel_traces (Timestamp, TraceId, SpanId, SpanName, ServiceName, SpanAttributes, Duration, StatusCode)": """
+SELECT
+    fromUnixTimestamp64Nano(Start), Id, left(Id, 16), Flow, 'bench',
+    map('customer', toString(number), 'region', ['eu', 'us', 'asia'][Chance % 3 + 1], 'tenant', toString(Chance % 1000),
+        'workflow.name', Flow, 'workflow.run.id', Id),
+    Finish - Start, if(Failed, 'Error', 'Ok')
+""",
 }
-"""What the views make of a run of one step: its start, the step's start and end, its end."""
+"""What the views make of a run of one step: its start, the step's start and end, its end; and its span."""
 
 BUILDING: Final = {"max_insert_threads": 1, "max_threads": 2, "min_insert_block_size_rows": 2_000_000}
 
@@ -101,6 +108,18 @@ FILTERS: Final[Mapping[str, tuple[RunFilter, str]]] = {
     "running": (RunFilter(status=RunStatus.RUNNING), "Status = 'running'"),
     "error": (RunFilter(error="timeout"), "positionCaseInsensitiveUTF8(ErrorType, 'timeout') > 0"),
     "text": (RunFilter(q="be taken"), "positionCaseInsensitiveUTF8(ErrorMessage, 'be taken') > 0"),
+    "attribute of a third": (
+        RunFilter(attributes=[("region", "eu")]),
+        "RunId IN (SELECT WorkflowRunId FROM otel_traces WHERE SpanAttributes['region'] = 'eu')",
+    ),
+    "attribute of one in a thousand": (
+        RunFilter(attributes=[("tenant", "7")]),
+        "RunId IN (SELECT WorkflowRunId FROM otel_traces WHERE SpanAttributes['tenant'] = '7')",
+    ),
+    "attribute of one run": (
+        RunFilter(attributes=[("customer", "77")]),
+        "RunId IN (SELECT WorkflowRunId FROM otel_traces WHERE SpanAttributes['customer'] = '77')",
+    ),
     "text of no run": (
         RunFilter(q="nobody has this"),
         "positionCaseInsensitiveUTF8(ErrorMessage, 'nobody has this') > 0",

@@ -138,6 +138,30 @@ def _open(ends: str) -> Candidates:
 OPEN: Final = Way(_open(_ENDS_SINCE), _open(joined(_ENDS_SINCE, "AND RunId IN (SELECT RunId", _HEARD, ")")))
 """Through those that may go on; most ends after a window are those of other runs."""
 
+_WITH_ATTRIBUTE: Final = """
+FROM
+(
+    SELECT WorkflowRunId AS RunId, least(toUInt32(intDiv(toUnixTimestamp64Nano(Timestamp), 10000000000)), {ceiling:UInt32}) AS Period
+    FROM otel_traces
+    WHERE Timestamp >= fromUnixTimestamp64Nano((greatest(toInt64({floor:UInt32}), 1) - 1) * 10000000000)
+        AND Timestamp < fromUnixTimestamp64Nano((least(toInt64({ceiling:UInt32}), 922337201) + 2) * 10000000000)
+        AND WorkflowRunId != '' AND WorkflowStepName = ''
+        AND (SpanAttributes[{key:String}] = {value:String} OR ResourceAttributes[{key:String}] = {value:String})
+)
+"""
+"""A run's own span starts when the run starts, give or take a period."""
+
+
+def with_attributes(count: int) -> list[Candidates]:
+    """Return those that have an attribute, for each of so many, `key_0` and `value_0` and so on."""
+    return [
+        Candidates.among(
+            _WITH_ATTRIBUTE.replace("{key:", f"{{key_{number}:").replace("{value:", f"{{value_{number}:")
+        )
+        for number in range(count)
+    ]
+
+
 # --- lists ---------------------------------------------------------------------------------------------------------
 
 RUNS: Final = joined(
@@ -165,25 +189,10 @@ ORDER BY StartedNs DESC, RunId DESC
 LIMIT {limit:UInt32}
 """
 
-HAS_ATTRIBUTE: Final = """
-    AND RunId IN
-    (
-        SELECT WorkflowRunId FROM otel_traces
-        WHERE Timestamp >= fromUnixTimestamp64Nano({spans_since:Int64}) AND Timestamp <= fromUnixTimestamp64Nano({spans_until:Int64})
-            AND WorkflowRunId != '' AND WorkflowStepName = ''
-            AND (SpanAttributes[{key:String}] = {value:String} OR ResourceAttributes[{key:String}] = {value:String})
-    )
-"""
-"""A run's own span starts when the run starts, so only spans of that time are looked at."""
 
-
-def runs(attributes: int, candidates: str) -> str:
-    """Return the list of runs among candidates that have so many attributes, `key_0` and `value_0` and so on."""
-    having = [
-        HAS_ATTRIBUTE.replace("{key:", f"{{key_{number}:").replace("{value:", f"{{value_{number}:")
-        for number in range(attributes)
-    ]
-    return joined(RUNS.replace("{candidates}", candidates), *having, NEWEST_FIRST)
+def runs(*candidates: str) -> str:
+    """Return the list of runs that meet all conditions for candidates."""
+    return joined(RUNS.replace("{candidates}", " AND ".join(candidates)), NEWEST_FIRST)
 
 
 RUN: Final = joined(

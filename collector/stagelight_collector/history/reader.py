@@ -70,33 +70,19 @@ def _runs(
     before: RunKey,
     span: Mapping[str, int],
     limit: int,
-    candidates: str,
+    candidates: Sequence[str],
 ) -> Iterator[RunRecord]:
     rows = ask(
         handle,
-        queries.runs(len(wanted.attributes), candidates),
+        queries.runs(*candidates),
         **span,
-        **_attributes(wanted, span["since"], before.started),
-        **walks.ended(wanted),
+        **walks.asked(wanted),
         before=before.started,
         before_id=before.id,
         service=wanted.service,
         limit=limit,
     )
     return map(_run_record, rows)
-
-
-def _attributes(wanted: RunFilter, since: int, before: int) -> dict[str, Any]:
-    """Return the parameters of the attributes; a period of time is left at both ends."""
-    if not wanted.attributes:
-        return {}
-    found: dict[str, Any] = {
-        "spans_since": max(since - queries.PERIOD_NS, 0),
-        "spans_until": min(before, walks.LAST - queries.PERIOD_NS) + queries.PERIOD_NS,
-    }
-    for number, (key, value) in enumerate(wanted.attributes):
-        found |= {f"key_{number}": key, f"value_{number}": value}
-    return found
 
 
 def _run_record(row: Sequence[Any]) -> RunRecord:

@@ -31,15 +31,24 @@ SIFTED: Final = 100_000
 """Among how many rows of what was heard of one page may look for runs that are not over, which takes 50 ms; then it is handed out as
 it is."""
 
+SIEVED: Final = 100_000
+"""Of how many rows of what was heard of one page may look at the spans for an attribute; then it is handed out as it is."""
+
 LAST: Final = 2**63 - 1
 """Later than every run, in Unix nanoseconds."""
 
 _ENDS: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TERMINATED})
 
 
-def ended(wanted: RunFilter) -> dict[str, Any]:
-    """Return the parameters of what an ending tells."""
+def asked(wanted: RunFilter) -> dict[str, Any]:
+    """Return the parameters of what is asked for."""
+    attributes = {
+        f"{name}_{number}": text
+        for number, pair in enumerate(wanted.attributes)
+        for name, text in zip(("key", "value"), pair, strict=True)
+    }
     return {
+        **attributes,
         "workflow": wanted.workflow,
         "status": wanted.status.value if wanted.status else "",
         "error": wanted.error,
@@ -64,8 +73,9 @@ class Walk:
         portion: int,
     ) -> None:
         self._handle = handle
-        self._asked = ended(wanted)
+        self._asked = asked(wanted)
         self._way = way
+        self._attributes = [one.condition for one in queries.with_attributes(len(wanted.attributes))]
         self._bottom = since // queries.PERIOD_NS
         self._ceiling = self._newest = before // queries.PERIOD_NS
         self._portion = portion
@@ -74,9 +84,9 @@ class Walk:
         """There is nothing further back."""
 
     @property
-    def candidates(self) -> str:
-        """The condition that a run is one of the portion."""
-        return self._found.condition
+    def candidates(self) -> list[str]:
+        """The conditions that a run is one of the portion."""
+        return list(dict.fromkeys([self._found.condition, *self._attributes]))
 
     @property
     def _is_newest(self) -> bool:
@@ -150,6 +160,9 @@ def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, portion:
     )
     if by_end:
         return EndingsWalk(handle, wanted, queries.ENDED, **given)
+    if wanted.attributes:
+        first = queries.with_attributes(1)[0]
+        return FarWalk(handle, wanted, queries.Way(first, first), SIEVED, **given)
     if wanted.status is not None:
         return FarWalk(handle, wanted, queries.OPEN, SIFTED, **given)
     if wanted.q:
