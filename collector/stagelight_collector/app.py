@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from stagelight.events import Event
     from stagelight_collector.bus.contract import Bus
     from stagelight_collector.config import Settings
+    from stagelight_collector.decode import Request
     from stagelight_collector.history import History
     from stagelight_collector.journal import Signal
-    from stagelight_collector.pipeline import Request
     from stagelight_plugins.hookspecs import Page as PageEntry, QueryResult, Table
 
 STOP_SECONDS: Final = 8.0

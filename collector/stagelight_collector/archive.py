@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stagelight_collector.decode import takes_long
 from stagelight_collector.history import HistoryClosed, HistoryError
-from stagelight_collector.journal import Signal
 from stagelight_collector.refusals import Refusals
 from stagelight_collector.shelf import Shelf, by_days, days, merge, rows
 from stagelight_plugins.hookspecs import Batch
@@ -36,8 +35,8 @@ LINGER_SECONDS: Final = 1.0
 LONGEST_LINGER_SECONDS: Final = 5.0
 """At most; one that is full gathers no longer."""
 SHARE: Final = 10
-"""History works for one part in so many of the time, if that lets a batch gather longer: an insert costs the engine 40 to 90 ms, and
-its part in merges, before the first row."""
+"""Inserts take one part in so many of the time, if that lets a batch gather longer: each costs the engine 40 to 90 ms, and its part in
+merges, before the first row."""
 MAX_ROWS: Final = 50_000
 MAX_BYTES: Final = 16 << 20
 """A batch closes at so many rows, or so many bytes of journal."""
@@ -98,6 +97,10 @@ class Archive:
     """Why history does not take batches at the moment; empty while all is well."""
     _handed: int = 0
     """Entries up to this one were handed over, or given up, by the pipeline."""
+    _gathered: int = 0
+    """Rows that were handed over since the last batch."""
+    _took: float = 0.0
+    """Seconds that the last inserts took."""
     _loose: list[_Loose] = field(default_factory=list[_Loose])
     _stopped: bool = False
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -122,6 +125,7 @@ class Archive:
         """Take a decoded batch of the journal, `size` bytes there. Batches come in the order of the journal."""
         if batch.seq > self.journal.committed:
             self.shelf.put(batch, size)
+        self._gathered += rows(batch)
         self.note(batch.seq)
 
     def note(self, seq: int) -> None:
@@ -180,15 +184,13 @@ class Archive:
 
     async def run(self) -> None:
         """Insert until cancelled; then whoever waits in `store` is told."""
-        failures, took = 0, 0.0
+        failures = 0
         try:
             while True:
                 await self._news.wait()
-                await self._gather(min(took * SHARE, LONGEST_LINGER_SECONDS))
+                await self._gather(min(self._took * SHARE, LONGEST_LINGER_SECONDS))
                 self._news.clear()
-                began = self.clock()
                 failures = await self._attempt(failures)
-                took = self.clock() - began
         finally:
             self._stop()
 
@@ -196,8 +198,18 @@ class Archive:
         """Let a batch gather."""
         until = self.clock() + seconds
         await self.sleep(LINGER_SECONDS)
-        while self.clock() < until and self.journal.bytes < MAX_BYTES:
+        while self.clock() < until and not self._is_full():
             await self.sleep(min(LINGER_SECONDS, until - self.clock()))
+
+    def _is_full(self) -> bool:
+        """Whether a batch should gather no longer: it is full, part of it is not kept, or somebody waits for it."""
+        waited_for = any(loose.stored is not None for loose in self._loose)
+        return (
+            self._gathered >= MAX_ROWS
+            or self.journal.bytes >= MAX_BYTES
+            or self.shelf.overflowed
+            or waited_for
+        )
 
     async def drain(self) -> None:
         """Insert everything that was taken so far, but for what waits for its run.
@@ -207,6 +219,7 @@ class Archive:
         """
         async with self._turn:
             until = self._handed
+            self._gathered, self._took = 0, 0.0
             while await self._step() and self.journal.committed < until:
                 pass
         self.problem = ""
@@ -245,8 +258,8 @@ class Archive:
         return True
 
     def _ready(self) -> int:
-        """Return up to which entry all was handed over and has found its run."""
-        handed = max(self._handed, self.journal.committed)
+        """Return up to which entry all was handed over and has found its run; what a damaged journal lost is no part of it."""
+        handed = min(max(self._handed, self.journal.committed), self.journal.tail)
         held = self.attribution.held
         return handed if held is None else min(handed, held - 1)
 
@@ -290,33 +303,33 @@ class Archive:
         """Return an entry with its batch, decoded again."""
         size = len(entry.body)
         try:
-            if takes_long(entry.body, spans=entry.signal is Signal.TRACES):
+            if takes_long(None, entry.body):
                 decoded = await asyncio.to_thread(self.decode, entry)
             else:
                 await asyncio.sleep(0)  # many small ones in a row: others get their turn
                 decoded = self.decode(entry)
         except Exception:  # noqa: BLE001 - the pipeline has logged it
             return _Loaded(entry.seq, Batch(seq=entry.seq), size, sound=False)
-        events = self.attribution.settle(decoded.events)
-        batch = Batch(
-            seq=entry.seq,
-            events=events,
-            traces=decoded.traces,
-            logs=decoded.logs,
-            metrics=decoded.metrics,
-        )
-        return _Loaded(entry.seq, batch, size)
+        return _Loaded(entry.seq, decoded.batch(entry.seq, self.attribution.settle(decoded.events)), size)
 
     async def _insert_plan(self, plan: Plan, load: Sequence[_Loaded], *, again: bool) -> None:
         merged = merge(plan.last, [loaded.batch for loaded in load])
         refused = [loaded.seq for loaded in load if not loaded.sound]
-        if await self._insert(merged, f"journal-{plan.first}-{plan.last}", again=again) is not None:
+        error = await self._insert(merged, f"journal-{plan.first}-{plan.last}", again=again)
+        # As columns, in case that the engine's decoder is at fault; one by one, so that none takes others down.
+        if error is not None and await self._insert_parts(merged) is not None:
             refused += await self._insert_apart(load)
         for seq in refused:
-            for entry in await self.journal.read(seq - 1, limit_bytes=1):
-                await asyncio.to_thread(self.refusals.keep, entry)
+            await self._set_aside(seq)
         await self.journal.commit(plan.last)
         self.shelf.drop(plan.last)
+
+    async def _set_aside(self, seq: int) -> None:
+        for entry in await self.journal.read(seq - 1, limit_bytes=1):
+            if entry.seq == seq:
+                await asyncio.to_thread(self.refusals.keep, entry)
+            else:
+                _log.error("request %d, which history refuses, is no longer in the journal: it is lost", seq)
 
     async def _insert_apart(self, load: Iterable[_Loaded]) -> list[int]:
         """Insert entries one by one, and in parts of few days, so that none takes others down; return the refused."""
@@ -341,7 +354,8 @@ class Archive:
 
     async def _insert_parts(self, batch: Batch) -> HistoryError | None:
         """Insert a batch in parts of few days; return the first error if history refuses one for good."""
-        parts = [await self._insert(part, "", again=True) for part in by_days(batch, MAX_DAYS)]
+        cut = await asyncio.to_thread(lambda: list(by_days(batch, MAX_DAYS)))
+        parts = [await self._insert(part, "", again=True) for part in cut]
         return next((error for error in parts if error is not None), None)
 
     def _answer(self, item: _Loose, error: HistoryError | None) -> None:
@@ -361,6 +375,7 @@ class Archive:
         """Insert a batch, however often it takes; return the error if history refuses it for good."""
         attempt = 0
         while True:
+            began = self.clock()
             try:
                 await self.history.insert(batch, token, again=again or attempt > 0)
             except HistoryClosed:
@@ -375,6 +390,7 @@ class Archive:
                 attempt += 1
             else:
                 self.inserted += rows(batch)
+                self._took += self.clock() - began
                 self.problem = ""
                 return None
 

@@ -6,14 +6,21 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from stagelight_collector.bus.memory import MemoryBus
-from stagelight_collector.decode import Decoded, decode_logs, decode_metrics, decode_traces, takes_long
+from stagelight_collector.decode import (
+    Decoded,
+    Request,
+    decode_logs,
+    decode_metrics,
+    decode_traces,
+    takes_long,
+)
 from stagelight_collector.journal import Entry, Journal, Signal
 from stagelight_plugins.hookspecs import Batch
 from stagelight_plugins.otlp import request_of
@@ -28,8 +35,6 @@ if TYPE_CHECKING:
     from stagelight_collector.rooms.hub import Hub
     from stagelight_collector.sinks import SinkRunner
     from stagelight_plugins.hookspecs import Table
-
-Request: TypeAlias = ExportTraceServiceRequest | ExportLogsServiceRequest | ExportMetricsServiceRequest
 
 CATCH_UP_SECONDS: Final = 5.0
 """How long a sink may take for what waits for it, while the journal is read again."""
@@ -180,7 +185,8 @@ class Pipeline:
                 await self._handle(entry, request, self.now())
             finally:
                 self._queue.task_done()
-            await asyncio.sleep(0)  # a full queue never waits: others get their turn after each request
+            if not self._queue.empty():  # it would never wait: others get their turn after each request
+                await asyncio.sleep(0)
 
     async def drain(self) -> None:
         """Wait until everything that was accepted has been handed over to the rooms and the archive."""
@@ -202,7 +208,8 @@ class Pipeline:
         try:
             decoded = await self._decode(entry, request)
             if decoded is not None:
-                await asyncio.sleep(0)  # each of the two takes some milliseconds
+                if decoded.events:
+                    await asyncio.sleep(0)  # each of the two takes some milliseconds
                 await self._hand_over(entry, decoded, now)
         except Exception:  # noqa: BLE001 - one entry must not end the way of all data
             self.faults += 1
@@ -211,7 +218,7 @@ class Pipeline:
 
     async def _decode(self, entry: Entry, request: Request | None) -> Decoded | None:
         try:
-            if takes_long(entry.body, spans=entry.signal is Signal.TRACES):
+            if takes_long(request, entry.body):
                 return await asyncio.to_thread(self.decode, entry, request)
             return self.decode(entry, request)
         except Exception:  # noqa: BLE001 - a batch that breaks the decoder is set aside, the next one goes on
@@ -222,13 +229,7 @@ class Pipeline:
 
     async def _hand_over(self, entry: Entry, decoded: Decoded, now: int) -> None:
         found = self.attribution.resolve(decoded.events, now, entry.seq)
-        batch = Batch(
-            seq=entry.seq,
-            events=[item.event for item in found if item.seq == entry.seq],
-            traces=decoded.traces,
-            logs=decoded.logs,
-            metrics=decoded.metrics,
-        )
+        batch = decoded.batch(entry.seq, [item.event for item in found if item.seq == entry.seq])
         self.archive.take(batch, len(entry.body))
         self.archive.add(item for item in found if item.seq != entry.seq)
         await self._spread(replace(batch, events=[item.event for item in found]))

@@ -42,6 +42,8 @@ class Shelf:
     max_bytes: int = MAX_BYTES
     """Of journal."""
     max_rows: int = MAX_ROWS
+    overflowed: bool = False
+    """Whether something did not fit since the last was let go."""
     _kept: dict[int, _Kept] = field(default_factory=dict[int, _Kept])
     _bytes: int = 0
     _rows: int = 0
@@ -55,6 +57,8 @@ class Shelf:
             self._kept[batch.seq] = _Kept(batch, size, weight, decoded)
             self._bytes += weight
             self._rows += decoded
+        else:
+            self.overflowed = True
 
     def add(self, seq: int, event: Event) -> None:
         """Add an event to its batch. One that is not here finds the event's run when it is decoded again."""
@@ -71,6 +75,7 @@ class Shelf:
 
     def drop(self, last: int) -> None:
         """Let go of the batches up to `last`."""
+        self.overflowed = False
         for seq in [seq for seq in self._kept if seq <= last]:
             kept = self._kept.pop(seq)
             self._bytes -= kept.weight

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from stagelight.conventions import EventType
 from stagelight.events import Event
 from stagelight_collector import archive as archive_module
 from stagelight_collector.archive import ArchiveStopped
 from stagelight_collector.attribution import PATIENCE_NS
+from stagelight_collector.decode.spans import Spans
 from stagelight_collector.history import HistoryError, open_history
 from stagelight_collector.journal import Entry, JournalUnavailable, Signal
 from stagelight_collector.pipeline import decode
@@ -271,6 +275,102 @@ async def test_a_batch_that_is_full_gathers_no_longer(house: Any, monkeypatch: p
 
 def _sent(request: ExportLogsServiceRequest) -> tuple[bytes, ExportLogsServiceRequest]:
     return request.SerializeToString(), request
+
+
+@pytest.mark.parametrize("reason", ["rows", "overflowed", "waited for"])
+async def test_a_batch_gathers_no_longer_when(
+    house: Any, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    def insert(_batch: Batch) -> None:
+        house.elapsed += 20
+
+    house.memory.watch = insert
+    async with house.running():
+        for number in range(2):
+            house.slept.clear()
+            if number and reason == "rows":
+                monkeypatch.setattr(archive_module, "MAX_ROWS", 1)
+            elif number and reason == "overflowed":
+                house.archive.shelf.max_rows = 0
+            elif number:
+                await house.archive.store([PUBLISHED])
+                break
+            await house.pipeline.ingest(Signal.LOGS, *_sent(house.line(str(number), trace=0)))
+            await house.until_archived()
+
+    assert house.slept == [1.0]
+
+
+async def test_what_a_failure_cost_does_not_make_the_next_batch_gather_longer(house: Any) -> None:
+    house.memory.faults = [HistoryError("away", retryable=True)] * 3
+    async with house.running():
+        for number in range(2):
+            house.slept.clear()
+            await house.pipeline.ingest(Signal.LOGS, *_sent(house.line(str(number), trace=0)))
+            await house.until_archived()
+
+    assert house.slept == [1.0]
+
+
+# --- a damaged journal --------------------------------------------------------------------------------------------
+
+
+def _lose(house: Any, seq: int) -> None:
+    """Take an entry out of the journal, which finds itself damaged."""
+    with closing(sqlite3.connect(house.path / "journal.sqlite")) as db, db:
+        db.execute("DELETE FROM entries WHERE seq = ?", (seq,))
+    house.journal._file.damaged = True  # noqa: SLF001 - as it says itself when a page is broken
+
+
+async def test_history_gets_what_is_left_of_a_journal_that_lost_its_end(house: Any) -> None:
+    await house.send(*(house.line(f"line {number}", trace=0) for number in range(3)))
+    _lose(house, house.journal.tail)
+    await house.archive.drain()
+    assert house.memory.bodies == ["line 0", "line 1"]
+    await house.send(house.line("later", trace=0))
+    await house.archive.drain()
+    assert house.memory.bodies == ["line 0", "line 1", "line 2", "later"]  # the third was still at hand
+
+
+async def test_nothing_else_is_set_aside_for_what_the_journal_lost(
+    house: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.send(*(house.line(text, trace=0) for text in ("good", "poison", "fine")))
+    _lose(house, house.journal.committed + 2)
+    house.memory.refuses = poison
+    await house.archive.drain()
+    assert house.memory.bodies == ["good", "fine"]
+    assert house.set_aside == []
+    assert "no longer in the journal: it is lost" in caplog.text
+
+
+# --- what only the engine's decoder does not take ----------------------------------------------------------------------
+
+
+async def test_one_request_that_the_engine_cannot_decode_does_not_send_the_others_in_one_by_one(
+    house: Any,
+) -> None:
+    def only_columns(batch: Batch) -> HistoryError | None:
+        odd = isinstance(batch.traces, Spans) and bool(batch.traces.bodies)
+        return HistoryError("that cannot be decoded") if odd else None
+
+    house.memory.refuses = only_columns
+    async with house.running("pipeline"):
+        for number in range(5):
+            request = ExportTraceServiceRequest()
+            request.resource_spans.add().scope_spans.add().spans.add(
+                name=f"span {number}", span_id=b"12345678"
+            )
+            await house.pipeline.ingest(Signal.TRACES, request.SerializeToString(), request)
+        await house.pipeline.drain()
+    await house.archive.drain()
+
+    (batch,) = house.memory.batches
+    assert list(batch.traces["SpanName"]) == [f"span {number}" for number in range(5)]
+    assert house.archive.refused == 0
+
+
+# --- gathered from where ----------------------------------------------------------------------------------------------
 
 
 async def test_only_what_was_not_kept_is_read_from_the_journal(

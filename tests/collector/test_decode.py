@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from stagelight import conventions as c
 from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
-from stagelight_collector.decode import decode_logs, decode_traces
+from stagelight_collector.decode import decode_logs, decode_traces, takes_long
 from stagelight_collector.decode.facts import MAX_ATTRIBUTES, MAX_TEXT
 from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS
 from stagelight_collector.decode.values import MAX_TIME
@@ -359,3 +359,51 @@ def test_a_request_made_of_events_keeps_their_order_and_services() -> None:
 
     assert len(request.resource_logs) == 2
     assert sorted(decode_logs(request, 9).events, key=lambda event: event.time) == events
+
+
+def _spans(
+    count: int, attributes: int = 0, odd: AnyValue | None = None, key: str = "odd"
+) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    scope = request.resource_spans.add().scope_spans.add()
+    for _ in range(count):
+        span = scope.spans.add(name="GET /", span_id=b"12345678")
+        for number in range(attributes):
+            span.attributes.add(key=f"http.key.{number}").value.string_value = "a value of some length"
+    if odd is not None:
+        scope.spans[-1].attributes.add(key=key).value.CopyFrom(odd)
+    return request
+
+
+def _lines(count: int) -> ExportLogsServiceRequest:
+    request = ExportLogsServiceRequest()
+    request.resource_logs.add().scope_logs.add().log_records.extend([LogRecord()] * count)
+    return request
+
+
+_TEXT, _LIST = (
+    AnyValue(string_value="x"),
+    AnyValue(array_value=ArrayValue(values=[AnyValue(string_value="x")])),
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "long"),
+    [
+        (_spans(100, 8), False),
+        (_spans(512, 8), False),
+        (_spans(512, 8, _LIST), True),  # columns are made here
+        (_spans(512, 8, _TEXT, "api_token"), True),  # every text is looked at
+        (_spans(512, 8, _TEXT, "workflow.name"), True),  # events are made
+        (_spans(1_500, 8), True),
+        (_spans(2_000, 0, _LIST), True),  # small, but many
+        (_lines(2_000), True),
+        (_lines(900), False),
+    ],
+)
+def test_what_takes_long_is_decoded_in_a_thread(
+    request_: ExportTraceServiceRequest | ExportLogsServiceRequest, long: bool
+) -> None:
+    body = request_.SerializeToString()
+    assert takes_long(request_, body) == long
+    assert takes_long(None, body) == (len(body) > 16 << 10)

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from stagelight.events import Event
 from stagelight_collector.decode.aliases import may_be_workflow
 from stagelight_collector.decode.facts import log_events
-from stagelight_collector.decode.metrics import metric_tables
+from stagelight_collector.decode.metrics import count_points, metric_tables
 from stagelight_collector.decode.reading import Reader
 from stagelight_collector.decode.redacting import (
     may_hold_secret,
@@ -23,20 +27,23 @@ from stagelight_collector.decode.redacting import (
     redact_traces,
 )
 from stagelight_collector.decode.rows import LOG_COLUMNS, columns, log_row, resource_texts, trace_columns
-from stagelight_collector.decode.spans import Spans, engine_can_decode
+from stagelight_collector.decode.spans import Spans, engine_can_decode, may_hold_nested
 from stagelight_collector.decode.values import nanoseconds, plain
+from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
-    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
     from stagelight_plugins.hookspecs import Table
 
 
+Request: TypeAlias = ExportTraceServiceRequest | ExportLogsServiceRequest | ExportMetricsServiceRequest
+
+SMALL_BYTES: Final = 16 << 10
 LARGE_BYTES: Final = 64 << 10
-"""A request of many spans is decoded in 1 ms if it holds no workflow, and in ten if it does."""
-LARGEST_BYTES: Final = 256 << 10
+MANY: Final = 1_000
+"""Spans, records or points of a request that is small in bytes; each may take 60 µs."""
+LARGEST_PLAIN_BYTES: Final = 256 << 10
+MOST_PLAIN: Final = 5_000
+"""A request of spans of which nothing is made here takes 1 ms for so many."""
 
 
 @dataclass(slots=True)
@@ -49,12 +56,28 @@ class Decoded:
     """By table."""
     events: list[Event] = field(default_factory=list[Event])
 
+    def batch(self, seq: int, events: Sequence[Event]) -> Batch:
+        """Return the batch of an entry of the journal, with those of its events that have found their run."""
+        return Batch(seq=seq, events=events, traces=self.traces, logs=self.logs, metrics=self.metrics)
 
-def takes_long(body: bytes, *, spans: bool) -> bool:
-    """Whether a request is decoded in a thread, so that the event loop stays free: the way there and back costs 1 ms of CPU, too."""
+
+def takes_long(request: Request | None, body: bytes) -> bool:
+    """Whether a request, parsed or not, is decoded in a thread, so that the event loop stays free.
+
+    The way there and back costs 1 ms of CPU, as much as 512 spans do of which nothing is made here: no event, no column, no new text.
+    """
+    if request is None:
+        return len(body) > SMALL_BYTES
+    height = count(request)
     if len(body) <= LARGE_BYTES:
-        return False
-    return not spans or len(body) > LARGEST_BYTES or may_be_workflow(body)
+        return height > MANY
+    if (
+        not isinstance(request, ExportTraceServiceRequest)
+        or len(body) > LARGEST_PLAIN_BYTES
+        or height > MOST_PLAIN
+    ):
+        return True
+    return may_be_workflow(body) or may_hold_secret(body) or may_hold_nested(body)
 
 
 def decode_traces(
@@ -75,12 +98,19 @@ def decode_traces(
     if original is None:
         traces: Table = trace_columns(request)
     else:
-        traces = Spans([original], _count(request), {})
+        traces = Spans([original], count(request), {})
     return Decoded(traces=traces, events=reader.events)
 
 
-def _count(request: ExportTraceServiceRequest) -> int:
-    return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+def count(request: Request) -> int:
+    """Return how many spans, records or points a request has."""
+    if isinstance(request, ExportTraceServiceRequest):
+        return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+    if isinstance(request, ExportLogsServiceRequest):
+        return sum(
+            len(scope.log_records) for resource in request.resource_logs for scope in resource.scope_logs
+        )
+    return count_points(request)
 
 
 def decode_logs(

@@ -67,7 +67,7 @@ def engine_can_decode(request: ExportTraceServiceRequest, body: bytes) -> bytes 
 
     In resources, where some SDKs write lists and which are few, such a value becomes the text that history keeps of it.
     """
-    if not _may_hold_nested(body):
+    if not may_hold_nested(body):
         return body
     changed = False
     for resource_spans in request.resource_spans:
@@ -95,7 +95,8 @@ def _nested_values() -> Iterator[bytes]:
     yield rb"\x12[\x00-\x7f][\x2a\x32][\x80-\xff]{1,9}\x00"
 
 
-_may_hold_nested: Final = finder(*_nested_values())
+may_hold_nested: Final = finder(*_nested_values())
+"""Whether an attribute of a request may be a list or a map."""
 
 
 def _probe() -> Any:

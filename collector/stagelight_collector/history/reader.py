@@ -50,7 +50,11 @@ def list_runs(handle: Handle, wanted: RunFilter, cursor: str | None, limit: int)
         before = min(before, RunKey(max(wanted.until, 0), ""))
     found: list[RunRecord] = []
     walk = walks.walk(
-        handle, wanted, since=since, before=before.started, portion=max(walks.PORTION, 3 * limit)
+        handle,
+        wanted,
+        since=since,
+        before=before.started if before.id else before.started - 1,  # before the whole of it, else
+        portion=max(walks.PORTION, 3 * limit),
     )
     for floor, ceiling in walk:
         span = {"floor": floor, "ceiling": ceiling, "since": max(since, floor * queries.PERIOD_NS)}

@@ -31,8 +31,9 @@ SIFTED: Final = 100_000
 """Among how many rows of what was heard of one page may look for runs that are not over, which takes 50 ms; then it is handed out as
 it is."""
 
-SIEVED: Final = 100_000
-"""Of how many rows of what was heard of one page may look at the spans for an attribute; then it is handed out as it is."""
+SIEVED: Final = (1_500, 100_000)
+"""Of how many rows of what was heard of one page may look at the spans for an attribute, if there is enough in the first and else; then
+it is handed out as it is. What most runs have is in few of them; a rare value is found with indexes."""
 
 LAST: Final = 2**63 - 1
 """Later than every run, in Unix nanoseconds."""
@@ -135,19 +136,26 @@ class EndingsWalk(Walk):
 
 
 class FarWalk(Walk):
-    """Walks back through candidates that are few among many, as far as `rows` of what was heard of reach."""
+    """Walks back through candidates that are few among many, as far as so many rows of what was heard of reach.
+
+    Of several reaches it takes the first in which there are enough candidates.
+    """
 
     def __init__(
-        self, handle: Handle, wanted: RunFilter, way: queries.Way, rows: int, /, **given: int
+        self, handle: Handle, wanted: RunFilter, way: queries.Way, *reaches: int, **given: int
     ) -> None:
         super().__init__(handle, wanted, way, **given)
-        self._rows = rows
+        self._reaches = reaches
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        reach, seen = self._floor(queries.HEARD.newest, self._rows)
-        whole = seen < self._rows
-        if not whole:
-            self._bottom = max(self._bottom, reach)
+        lowest, whole = self._bottom, False
+        for rows in self._reaches:
+            self._bottom = lowest
+            reach, seen = self._floor(queries.HEARD.newest, rows)
+            whole = seen < rows
+            self._bottom = max(lowest, reach)
+            if whole or rows == self._reaches[-1] or self._next(self._portion)[1] >= self._portion:
+                break
         yield from super().__iter__()
         self.exhausted = self.exhausted and whole
 
@@ -162,7 +170,7 @@ def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, portion:
         return EndingsWalk(handle, wanted, queries.ENDED, **given)
     if wanted.attributes:
         first = queries.with_attributes(1)[0]
-        return FarWalk(handle, wanted, queries.Way(first, first), SIEVED, **given)
+        return FarWalk(handle, wanted, queries.Way(first, first), *SIEVED, **given)
     if wanted.status is not None:
         return FarWalk(handle, wanted, queries.OPEN, SIFTED, **given)
     if wanted.q:

@@ -52,6 +52,9 @@ _POISON_CODES: Final = frozenset(
 )  # fmt: skip
 """ClickHouse error codes that say that the rows are at fault; with any other, the same rows may go in later."""
 
+_SHORT_CODES: Final = frozenset({159, 241})
+"""Of time and of memory."""
+
 _POISON_ERRORS: Final = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error,
 )  # fmt: skip
@@ -141,7 +144,7 @@ def failure(error: Exception) -> HistoryError:
         or type(error).__name__ in {"DataError", "ProgrammingError"}
         or code in _POISON_CODES
         # What its decoder of requests does not take goes in as columns.
-        or "ProtobufRowInputFormat" in text
+        or ("ProtobufRowInputFormat" in text and code not in _SHORT_CODES)
         # 252 also says that merges are behind, which passes; a batch that spans too many days does not.
         or (code == 252 and "single INSERT block" in text)
     )

@@ -17,6 +17,7 @@ from stagelight_collector.journal.contract import Plan, Signal
 from stagelight_collector.journal.lock import FileLock
 from stagelight_collector.journal.salvage import finish_renaming, is_interrupted, rebuild
 from stagelight_collector.journal.schema import (
+    PAGE_BYTES,
     WAL_CEILING,
     checksum_of,
     connect_writer,
@@ -41,8 +42,8 @@ FORGET_NS: Final = 10**9
 """How often digests are forgotten: it costs as much as storing one request."""
 ENTRY_OVERHEAD: Final = 256
 """Bytes that an entry is charged beside its body: its row, its digest and the digest's index."""
-_VACUUM_PAGES: Final = 2048
-_SPARE_PAGES: Final = 8192
+_VACUUM_PAGES: Final = (16 << 20) // PAGE_BYTES
+_SPARE_PAGES: Final = (64 << 20) // PAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,9 @@ class JournalFile:
                 new = _store(db, following, arrival, now)
                 seqs.append(following if new else None)
                 following += new
-            forgets = now >= self._forget_at
+            forgets = (
+                not self._forget_at - FORGET_NS <= now < self._forget_at
+            )  # also when the clock was set back
             if forgets:
                 _forget(db, now, 2 * (self._arrived + len(arrivals)) + 16)
         self._arrived = 0 if forgets else self._arrived + len(arrivals)

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from stagelight_collector.decode.metrics import count_points
+from stagelight_collector.decode import count
 from stagelight_collector.journal import Signal
 from stagelight_collector.receivers.prescan import table_of
 
@@ -50,21 +50,13 @@ class Service(Generic[RequestT]):
     table: Table
 
 
-def _spans(request: ExportTraceServiceRequest) -> int:
-    return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
-
-
-def _log_records(request: ExportLogsServiceRequest) -> int:
-    return sum(len(scope.log_records) for resource in request.resource_logs for scope in resource.scope_logs)
-
-
 TRACES: Final = Service(
     Signal.TRACES,
     "/v1/traces",
     "opentelemetry.proto.collector.trace.v1.TraceService",
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
-    _spans,
+    count,
     table_of(ExportTraceServiceRequest.DESCRIPTOR),
 )
 LOGS: Final = Service(
@@ -73,7 +65,7 @@ LOGS: Final = Service(
     "opentelemetry.proto.collector.logs.v1.LogsService",
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
-    _log_records,
+    count,
     table_of(ExportLogsServiceRequest.DESCRIPTOR),
 )
 METRICS: Final = Service(
@@ -82,6 +74,6 @@ METRICS: Final = Service(
     "opentelemetry.proto.collector.metrics.v1.MetricsService",
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
-    count_points,
+    count,
     table_of(ExportMetricsServiceRequest.DESCRIPTOR),
 )

@@ -127,6 +127,14 @@ def test_all_digests_of_a_second_are_forgotten_together(path: Path, clock: Any) 
         assert append(*range(1, 500)) == 500
         clock.now += SEEN_NS + 1
         assert append(500) == 1
+        clock.now -= SEEN_NS  # the clock is set back: what is remembered stays bounded all the same
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("stagelight_collector.journal.file.SEEN_LIMIT", 20)
+            for number in range(501, 600):
+                append(number)
+                clock.now += 10**8
+            clock.now += 10**9
+            assert append(600) <= 21
     finally:
         file.close()
 
