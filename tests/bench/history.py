@@ -172,6 +172,15 @@ def build(plain: Plain, runs: int, path: Path) -> None:
             raise SystemExit("less than 2 GiB of disk are left; make fewer runs with --runs")
 
 
+def settle(plain: Plain) -> None:
+    """Wait until the engine merges no longer, at most five minutes: what was built at once was not lived with for a year."""
+    say("waiting for merges")
+    quiet, until = 0, time.monotonic() + 300
+    while quiet < 5 and time.monotonic() < until:
+        quiet = 0 if plain.ask("SELECT * FROM system.merges", {}) else quiet + 1
+        time.sleep(1)
+
+
 def size(path: Path) -> int:
     """Return how many bytes a folder holds; files that a merge takes away meanwhile are not counted."""
     found = 0
@@ -249,6 +258,7 @@ async def main() -> None:
         plain = await asyncio.to_thread(Plain, path)
         try:
             await asyncio.to_thread(build, plain, options.runs, path)
+            await asyncio.to_thread(settle, plain)
             await measure(history, plain, options.runs, not options.no_peer)
         finally:
             await asyncio.to_thread(plain.close)
