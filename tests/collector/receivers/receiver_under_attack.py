@@ -67,6 +67,8 @@ async def main() -> None:
     watcher = asyncio.create_task(turns.watch())
     before = 0
     while await asyncio.to_thread(sys.stdin.readline):
+        while not turns.gaps:  # noqa: ASYNC110 - asked before the loop has turned once
+            await asyncio.sleep(0.001)
         report = {"grown": memory("VmHWM") - before, **turns.take()}
         forget_peak()
         before = memory("VmRSS")
