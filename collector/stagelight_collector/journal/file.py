@@ -236,8 +236,8 @@ def _store(db: sqlite3.Connection, seq: int, arrival: Arrival, now: int) -> bool
     """Whether it was new."""
     digest = digest_of(arrival.signal, arrival.body)
     marked = db.execute(
-        "INSERT INTO seen(digest, at) VALUES (?1, ?2)"
-        " ON CONFLICT(digest) DO UPDATE SET at = excluded.at WHERE at < ?3",
+        "INSERT INTO seen(digest, at) VALUES (?, ?)"
+        " ON CONFLICT(digest) DO UPDATE SET at = excluded.at WHERE at < ?",
         (digest, now, now - SEEN_NS),
     )
     if not marked.rowcount:
@@ -253,7 +253,7 @@ def _store(db: sqlite3.Connection, seq: int, arrival: Arrival, now: int) -> bool
 def _forget(db: sqlite3.Connection, now: int, at_most: int) -> None:
     """Keep the digests to the last ten minutes and hundred thousand, in small parts."""
     db.execute(
-        "DELETE FROM seen WHERE at < ?1 AND nr IN (SELECT nr FROM seen ORDER BY nr LIMIT ?2)",
+        "DELETE FROM seen WHERE at < ? AND nr IN (SELECT nr FROM seen ORDER BY nr LIMIT ?)",
         (now - SEEN_NS, at_most),
     )
     db.execute("DELETE FROM seen WHERE nr <= (SELECT max(nr) FROM seen) - ?", (SEEN_LIMIT,))
