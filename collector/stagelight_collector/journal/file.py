@@ -118,13 +118,14 @@ class JournalFile:
                 new = _store(db, following, arrival, now)
                 seqs.append(following if new else None)
                 following += new
-            forgets = (
-                not self._forget_at - FORGET_NS <= now < self._forget_at
-            )  # also when the clock was set back
+            arrived = self._arrived + len(arrivals)
+            # Also when the clock was set back.
+            forgets = not self._forget_at - FORGET_NS <= now < self._forget_at
             if forgets:
-                _forget(db, now, 2 * (self._arrived + len(arrivals)) + 16)
-        self._arrived = 0 if forgets else self._arrived + len(arrivals)
-        self._forget_at = now + FORGET_NS if forgets else self._forget_at
+                _forget(db, now, 2 * arrived + 16)
+        self._arrived = 0 if forgets else arrived
+        if forgets:
+            self._forget_at = now + FORGET_NS
         stored = [(seq, arrival) for seq, arrival in zip(seqs, arrivals, strict=True) if seq is not None]
         if stored:
             size = sum(len(arrival.body) + ENTRY_OVERHEAD for _, arrival in stored)
