@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -79,6 +80,19 @@ def test_every_module_says_what_it_is_for() -> None:
     silent = [path for path in sources() if not ast.get_docstring(ast.parse((ROOT / path).read_text()))]
 
     assert silent == []
+
+
+def test_values_are_bound_to_sqlite_without_numbers() -> None:
+    """`?1` beside a sequence is an error from Python 3.14 on."""
+    numbered = re.compile(r"(?:VALUES|WHERE|LIMIT|SET)\b.*[\s(]\?\d")
+    found = [
+        (path, line)
+        for path in sources()
+        for line in (ROOT / path).read_text().splitlines()
+        if numbered.search(line)
+    ]
+
+    assert found == []
 
 
 def test_imports_go_one_way() -> None:
