@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stagelight_collector.decode.metrics import METRIC_COLUMNS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 PERIOD_NS: Final = 10_000_000_000
 """The length of a period of `stagelight_run_periods`."""
+
+EARLIER: Final = 1
+"""By how many periods a candidate may be found earlier than its run began."""
 
 LIMITS: Final = {
     "max_execution_time": 10,
@@ -42,6 +48,16 @@ def _holds(*columns: str) -> str:
 _LATEST: Final = "ORDER BY Period DESC LIMIT {portion:UInt32}"
 
 
+def _latest(columns: str, sources: Iterable[str]) -> str:
+    """Return the query for the latest so many of some sources."""
+    parts = "\nUNION ALL\n".join(joined("(SELECT", columns, source, _LATEST, ")") for source in sources)
+    return joined("SELECT", columns, "FROM (", parts, ")", _LATEST)
+
+
+NAMED: Final = "RunId IN {ids:Array(String)}"
+"""The condition that a run is one of some candidates whose ids are known."""
+
+
 class Candidates(NamedTuple):
     """How to find the candidates of a portion."""
 
@@ -49,14 +65,22 @@ class Candidates(NamedTuple):
     """That a run is one of them."""
     floor: str
     """The query for the earliest period of the latest so many, and for how many there are."""
+    latest: str = ""
+    """The query for the periods and ids of the latest so many; empty where others than these meet the condition, too."""
 
     @classmethod
-    def among(cls, *sources: str, floor: str = "") -> Candidates:
-        """Return those of some sources (`FROM … WHERE …`); `floor` where another one is to be used."""
+    def among(cls, *sources: str) -> Candidates:
+        """Return those of some sources (`FROM … WHERE …`)."""
         ids = "\nUNION ALL\n".join(joined("SELECT RunId", source) for source in sources)
-        periods = "\nUNION ALL\n".join(joined("(SELECT Period", source, _LATEST, ")") for source in sources)
-        found = joined("SELECT min(Period), count() FROM (SELECT Period FROM (", periods, ")", _LATEST, ")")
-        return cls(condition=joined("RunId IN (", ids, ")"), floor=floor or found)
+        return cls(
+            condition=joined("RunId IN (", ids, ")"),
+            floor=joined("SELECT min(Period), count() FROM (", _latest("Period", sources), ")"),
+            latest=_latest("Period, RunId", sources),
+        )
+
+    def but_floor(self, other: Candidates) -> Candidates:
+        """Return the same, in portions of the other's."""
+        return Candidates(self.condition, other.floor)
 
 
 class Way(NamedTuple):
@@ -104,8 +128,7 @@ _OF_LATER_ENDED: Final = Candidates.among(
         _IN_WINDOW,
         "))",
     ),
-    floor=_OF_ENDED.floor,
-)
+).but_floor(_OF_ENDED)
 ENDED: Final = Way(_OF_ENDED, _OF_LATER_ENDED)
 """Through those that ended as it is asked for; an ending after the window is that of a run that was heard of in it."""
 
@@ -121,7 +144,7 @@ _LATER_SAID: Final = joined(
     _SAID,
     ")",
 )
-TEXTS: Final = Way(_OF_TEXTS, Candidates.among(*_TEXTS, _LATER_SAID, floor=_OF_TEXTS.floor))
+TEXTS: Final = Way(_OF_TEXTS, Candidates.among(*_TEXTS, _LATER_SAID).but_floor(_OF_TEXTS))
 """Through those of which a text is in the id or the workflow, as they were heard of, or in the error, as they ended."""
 
 _ENDS_SINCE: Final = "SELECT RunId FROM stagelight_run_endings WHERE Period >= {floor:UInt32}"
@@ -149,7 +172,7 @@ FROM
         AND (SpanAttributes[{key:String}] = {value:String} OR ResourceAttributes[{key:String}] = {value:String})
 )
 """
-"""A run's own span starts when the run starts, give or take a period."""
+"""A run's own span starts when the run starts, give or take `EARLIER` periods."""
 
 
 def with_attributes(count: int) -> list[Candidates]:

@@ -58,7 +58,8 @@ def list_runs(handle: Handle, wanted: RunFilter, cursor: str | None, limit: int)
     )
     for floor, ceiling in walk:
         span = {"floor": floor, "ceiling": ceiling, "since": max(since, floor * queries.PERIOD_NS)}
-        found += _runs(handle, wanted, before, span, limit + 1 - len(found), walk.candidates)
+        rest = limit + 1 - len(found)
+        found += _runs(handle, wanted, before, {**span, "ids": walk.ids or []}, rest, walk.candidates)
         if len(found) > limit:
             last = found[limit - 1]
             return Page(
@@ -72,7 +73,7 @@ def _runs(
     handle: Handle,
     wanted: RunFilter,
     before: RunKey,
-    span: Mapping[str, int],
+    span: Mapping[str, Any],
     limit: int,
     candidates: Sequence[str],
 ) -> Iterator[RunRecord]:

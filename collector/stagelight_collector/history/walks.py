@@ -6,7 +6,7 @@ heard of, how it ended. What is found there passes the filter or may pass it; th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stagelight.conventions import RunStatus
 from stagelight_collector.history import queries
@@ -14,7 +14,7 @@ from stagelight_collector.history.bounded import ask
 from stagelight_collector.history.records import RunFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from stagelight_collector.history.engine import Handle
 
@@ -34,6 +34,9 @@ it is."""
 SIEVED: Final = (1_500, 100_000)
 """Of how many rows of what was heard of one page may look at the spans for an attribute, if there is enough in the first and else; then
 it is handed out as it is. What most runs have is in few of them; a rare value is found with indexes."""
+
+NAMED: Final = 1_000
+"""Of how many candidates the list of runs is told the ids: looked for among all once more they cost it 10 to 20 ms."""
 
 LAST: Final = 2**63 - 1
 """Later than every run, in Unix nanoseconds."""
@@ -59,6 +62,17 @@ def asked(wanted: RunFilter) -> dict[str, Any]:
     }
 
 
+class Portion(NamedTuple):
+    """The candidates of some periods."""
+
+    floor: int
+    """The earliest period."""
+    seen: int
+    """How many there are."""
+    ids: list[str] | None = None
+    """Of all of them, where they are few."""
+
+
 class Walk:
     """Walks back through the periods in which runs were heard of, in portions of a bounded number of candidates."""
 
@@ -81,13 +95,16 @@ class Walk:
         self._ceiling = self._newest = before // queries.PERIOD_NS
         self._portion = portion
         self._budget = BUDGET
+        self.ids: list[str] | None = None
+        """The candidates of the portion, where they are few."""
         self.exhausted = False
         """There is nothing further back."""
 
     @property
     def candidates(self) -> list[str]:
         """The conditions that a run is one of the portion."""
-        return list(dict.fromkeys([self._found.condition, *self._attributes]))
+        found, *others = dict.fromkeys([self._found.condition, *self._attributes])
+        return [found if self.ids is None else queries.NAMED, *others]
 
     @property
     def _is_newest(self) -> bool:
@@ -101,7 +118,7 @@ class Walk:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         while self._budget > 0 and self._ceiling >= self._bottom:
             most = min(self._portion, self._budget)
-            floor, seen = self._next(most)
+            floor, seen, self.ids = self._next(most)
             self.exhausted = seen < most
             yield (self._bottom if self.exhausted else floor), self._ceiling
             if self.exhausted:
@@ -111,28 +128,45 @@ class Walk:
             self._ceiling = floor - 1
         self.exhausted = self._ceiling < self._bottom
 
-    def _next(self, portion: int) -> tuple[int, int]:
-        """Return the floor of the next portion, and how many candidates are in it."""
-        return self._floor(self._found, portion)
+    def _next(self, most: int) -> Portion:
+        """Return the next portion, of so many candidates and those of the same period."""
+        if most <= NAMED and self._found.latest:
+            return self._named(most)
+        return self._floor(self._found, most)
 
-    def _floor(self, candidates: queries.Candidates, portion: int) -> tuple[int, int]:
-        within = {"floor": self._bottom, "ceiling": self._ceiling, "portion": portion}
-        ((floor, seen),) = ask(self._handle, candidates.floor, **within, **self._asked)
-        return int(floor), int(seen)
+    def _named(self, most: int) -> Portion:
+        """Return a portion with its ids, unless its last periods have too many candidates."""
+        few = most + most // 4
+        latest = self._ask(self._found.latest, few)
+        if len(latest) < most:
+            return Portion(self._bottom, len(latest), list({run_id for _, run_id in latest}))
+        floor = int(latest[most - 1][0])
+        lowest = floor - queries.EARLIER
+        whole = len(latest) < few or latest[-1][0] < lowest
+        ids = list({run_id for period, run_id in latest if period >= lowest})
+        return Portion(floor, most, ids if whole else None)
+
+    def _floor(self, candidates: queries.Candidates, most: int) -> Portion:
+        ((floor, seen),) = self._ask(candidates.floor, most)
+        return Portion(int(floor), int(seen))
+
+    def _ask(self, query: str, most: int) -> Sequence[Sequence[Any]]:
+        within = {"floor": self._bottom, "ceiling": self._ceiling, "portion": most}
+        return ask(self._handle, query, **within, **self._asked)
 
 
 class EndingsWalk(Walk):
     """Walks back through the endings of runs that pass a filter: few, as a rule, of all the runs there are."""
 
-    def _next(self, portion: int) -> tuple[int, int]:
-        floor, seen = super()._next(portion)
+    def _next(self, most: int) -> Portion:
+        found = super()._next(most)
         if self._is_newest:
-            return floor, seen
+            return found
         # Who was heard of in the window is looked up, so it must be bounded, too.
-        lowest, heard = self._floor(queries.HEARD.later, BUDGET)
-        if heard < BUDGET or (lowest <= floor and seen >= portion):
-            return floor, seen
-        return lowest, portion
+        lowest, heard, _ = self._floor(queries.HEARD.later, BUDGET)
+        if heard < BUDGET or (lowest <= found.floor and found.seen >= most):
+            return found
+        return Portion(lowest, most)
 
 
 class FarWalk(Walk):
@@ -146,18 +180,27 @@ class FarWalk(Walk):
     ) -> None:
         super().__init__(handle, wanted, way, **given)
         self._reaches = reaches
+        self._peeked: Portion | None = None
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         lowest, whole = self._bottom, False
         for rows in self._reaches:
             self._bottom = lowest
-            reach, seen = self._floor(queries.HEARD.newest, rows)
+            reach, seen, _ = self._floor(queries.HEARD.newest, rows)
             whole = seen < rows
             self._bottom = max(lowest, reach)
-            if whole or rows == self._reaches[-1] or self._next(self._portion)[1] >= self._portion:
+            if whole or rows == self._reaches[-1]:
+                break
+            peeked = self._next(self._portion)
+            if peeked.seen >= self._portion:
+                self._peeked = peeked
                 break
         yield from super().__iter__()
         self.exhausted = self.exhausted and whole
+
+    def _next(self, most: int) -> Portion:
+        peeked, self._peeked = self._peeked, None
+        return peeked or super()._next(most)
 
 
 def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, portion: int) -> Walk:

@@ -8,7 +8,7 @@ import pytest
 
 from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
-from stagelight_collector.history import RunFilter, walks
+from stagelight_collector.history import RunFilter, queries, walks
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
@@ -104,3 +104,24 @@ async def test_runs_are_found_by_spans_that_start_in_the_period_beside_theirs(
             if cursor is None:
                 break
         assert (ids, cursor) == (names[::-1], None)
+
+
+@pytest.mark.parametrize("apart", [10, 4, 0])
+async def test_of_candidates_whose_ids_are_known_none_is_left_out_between_portions(
+    history: History, span_rows: Any, monkeypatch: pytest.MonkeyPatch, apart: int
+) -> None:
+    """Their spans start a period before them, and what one portion finds is never enough for a page."""
+    names = [f"r{number:02}" for number in range(60)]
+    for number, name in enumerate(names):
+        begin = NOW + number * apart * SECOND
+        workflow = "rare" if number % 4 == 0 else "etl"
+        started = Event(type=EventType.RUN_STARTED, time=begin, run_id=name, workflow=workflow)
+        traces = root_spans(span_rows(1, run_id=name, first=number), begin - queries.PERIOD_NS, customer="c")
+        await history.insert(Batch(seq=0, events=[started], traces=traces), name)
+    asked = RunFilter(attributes=(("customer", "c"),), workflow="rare")
+    for portion in (8, 9, 10, 11):
+        monkeypatch.setattr(walks, "PORTION", portion)
+        page = await history.list_runs(asked, None, 2)
+        assert [run.id for run in page.items] == names[::4][:-3:-1], portion
+        page = await history.list_runs(asked, page.cursor, 2)
+        assert [run.id for run in page.items] == names[::4][-3:-5:-1], portion

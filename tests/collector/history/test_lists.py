@@ -146,6 +146,21 @@ async def test_names_made_of_hostile_text_are_found_again(history: History, put:
         assert await listed(history, workflow=name) == [f"r{number}"], name
 
 
+async def test_runs_whose_ids_are_hostile_text_are_listed(history: History, put: Put) -> None:
+    ids = [text for text in HOSTILE if text.isprintable() or text.isascii()]
+    await put(*[started(run_id, n) for n, run_id in enumerate(ids)])
+    await put(
+        *[
+            Event(type=EventType.STEP_STARTED, run_id=run_id, time=NOW, step_id="s", step_name="s")
+            for run_id in ids
+        ]
+    )
+    for limit in (50, 7):
+        assert await listed(history, limit=limit) == ids[::-1]
+    runs = (await history.list_runs(RunFilter())).items
+    assert {run.id: run.steps for run in runs} == {run_id: {StepStatus.RUNNING: 1} for run_id in ids}
+
+
 async def test_a_cursor_stays_true_while_runs_arrive(history: History, put: Put) -> None:
     await put(*[started(f"a{n:02}", n * 7) for n in range(20)])
     seen: list[str] = []
