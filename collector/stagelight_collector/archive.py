@@ -37,8 +37,8 @@ LONGEST_LINGER_SECONDS: Final = 5.0
 SHARE: Final = 10
 """Inserts take one part in so many of the time, if that lets a batch gather longer: each costs the engine 40 to 90 ms, and its part in
 merges, before the first row."""
-MAX_ROWS: Final = 50_000
-MAX_BYTES: Final = 16 << 20
+MAX_ROWS: Final = 100_000
+MAX_BYTES: Final = 32 << 20
 """A batch closes at so many rows, or so many bytes of journal."""
 MAX_DAYS: Final = 90
 """A batch holds rows of so many UTC days: ClickHouse refuses more than 100. One entry that has more is cut up."""

@@ -16,6 +16,7 @@ from stagelight_collector.bus.memory import MemoryBus
 from stagelight_collector.decode import (
     Decoded,
     Request,
+    as_sent,
     decode_logs,
     decode_metrics,
     decode_traces,
@@ -218,6 +219,8 @@ class Pipeline:
 
     async def _decode(self, entry: Entry, request: Request | None) -> Decoded | None:
         try:
+            if sent := as_sent(request, entry.body):
+                return sent
             if takes_long(request, entry.body):
                 return await asyncio.to_thread(self.decode, entry, request)
             return self.decode(entry, request)

@@ -1,12 +1,13 @@
 """Spans accepted, journaled (synced) and inserted into the embedded ClickHouse, per second of CPU of all who take part.
 
-Batches of 512 and of 100 spans of 8 attributes, plain and gzip, as fast as they are taken; then 10,000 spans a second
-for a while, in both sizes: share of a core, acknowledgements, the event loop (how long `/healthz` takes), memory.
-The peer is `rotel` (PyPI), a collector in Rust without a journal, with its ClickHouse exporter pointed at a sink that
-inserts what it sends into the same table in the same engine; the sink's CPU counts as its own. Where rotel is not
-installed there is no peer. Prints one JSON line; `value` is spans per CPU-second, batches of 512, plain.
+Batches of 512 and of 100 spans of 8 attributes, plain and gzip, as fast as they are taken, several times in turn with the
+peer; the CPU of the merges that follow is counted. Then 10,000 spans a second for a while, in both sizes: share of a
+core, acknowledgements, the event loop (how long `/healthz` takes), memory. The peer is `rotel` (PyPI), a collector in
+Rust without a journal, with its ClickHouse exporter pointed at a sink that inserts what it sends into the same table in
+the same engine; the sink's CPU counts as its own. Where rotel is not installed there is no peer. Prints one JSON line;
+`value` is spans per CPU-second, batches of 512, plain; each figure is the median of its rounds.
 
-    python tests/bench/ingest.py [--spans 200000] [--seconds 20]
+    python tests/bench/ingest.py [--spans 200000] [--rounds 3] [--seconds 20]
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aiohttp
 import psutil
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 CONNECTIONS: Final = 4
 RATE: Final = 10_000
+IDLE: Final = 0.05
+"""Seconds of CPU in a second in which next to nothing is done."""
 MARK: Final = b"\x5a" * 12
 """In every trace id: replaced in each body, because bodies that are equal are taken once."""
 TEXTS: Final = {
@@ -114,41 +117,63 @@ async def send(session: aiohttp.ClientSession, url: str, body: bytes, packed: bo
         await asyncio.sleep(0.1)
 
 
-async def per_cpu_second(
-    url: str, pids: list[int], batch: int, spans: int, packed: bool, stored: Callable[[], Awaitable[int]]
-) -> float:
-    """Send as fast as it is taken, wait until all is stored; return spans per second of CPU."""
+class Side(NamedTuple):
+    """One of the two."""
+
+    url: str
+    pids: list[int]
+    stored: Callable[[], Awaitable[int]]
+    """How many spans it has stored."""
+    watched: str = ""
+    """An address that is asked ten times a second while spans come in steadily."""
+
+
+async def settle(pids: list[int]) -> None:
+    """Wait until next to nothing is done, at most a minute: merges go on after the last span is stored."""
+    quiet, until, used = 0, time.monotonic() + 60, cpu(pids)
+    while quiet < 3 and time.monotonic() < until:
+        await asyncio.sleep(1)
+        now = cpu(pids)
+        quiet, used = quiet + 1 if now - used < IDLE else 0, now
+
+
+async def per_cpu_second(side: Side, batch: int, spans: int, packed: bool) -> float:
+    """Send as fast as it is taken, wait until all is stored and merged; return spans per second of CPU."""
     ready = list(bodies(batch, spans, packed))
-    expected = await stored() + len(ready) * batch
-    begin = cpu(pids)
+    expected = await side.stored() + len(ready) * batch
+    begin = cpu(side.pids)
     async with aiohttp.ClientSession() as session:
 
         async def sender() -> None:
             while ready:
-                await send(session, url, ready.pop(), packed)
+                await send(session, side.url, ready.pop(), packed)
 
         await asyncio.gather(*(sender() for _ in range(CONNECTIONS)))
-        while await stored() < expected:  # noqa: ASYNC110 - another process, asked over HTTP
+        while await side.stored() < expected:  # noqa: ASYNC110 - another process, asked over HTTP
             await asyncio.sleep(0.2)
-    return spans // batch * batch / (cpu(pids) - begin)
+    await settle(side.pids)
+    return spans // batch * batch / (cpu(side.pids) - begin)
 
 
-async def all_kinds(
-    url: str, pids: list[int], spans: int, stored: Callable[[], Awaitable[int]]
-) -> dict[str, float]:
-    """Return spans per CPU-second for both sizes, plain and gzip, after a warm-up."""
-    await per_cpu_second(url, pids, 512, min(spans, 50_000), False, stored)
-    return {
-        f"{batch}_{'gzip' if packed else 'plain'}": round(
-            await per_cpu_second(url, pids, batch, spans, packed, stored)
-        )
-        for batch in (512, 100)
-        for packed in (False, True)
-    }
+async def floods(sides: list[Side], spans: int, rounds: int) -> list[dict[str, float]]:
+    """Return for each side spans per CPU-second in both sizes, plain and gzip, after a warm-up."""
+    for side in sides:
+        await per_cpu_second(side, 512, min(spans, 50_000), False)
+    found: list[dict[str, float]] = [{} for _ in sides]
+    for batch in (512, 100):
+        for packed in (False, True):
+            seen = [
+                [await per_cpu_second(side, batch, spans, packed) for side in sides] for _ in range(rounds)
+            ]
+            for one, values in zip(found, zip(*seen, strict=True), strict=True):
+                one[f"{batch}_{'gzip' if packed else 'plain'}"] = round(statistics.median(values))
+    return found
 
 
-async def paced(url: str, pids: list[int], seconds: int, batch: int, asked: str = "") -> dict[str, float]:
-    """Send 10,000 spans a second; return what that costs. `asked` is an address that is asked ten times a second."""
+async def paced(side: Side, seconds: int, batch: int) -> dict[str, float]:
+    """Send 10,000 spans a second; return what that costs."""
+    url, pids = side.url, side.pids
+    await settle(pids)
     acknowledged: list[float] = []
     looked: list[float] = []
     begin, used, memory = time.perf_counter(), cpu(pids), resident(pids)
@@ -160,9 +185,9 @@ async def paced(url: str, pids: list[int], seconds: int, batch: int, asked: str 
 
         for number, body in enumerate(bodies(batch, RATE * seconds, False)):
             tasks.create_task(one(body))
-            if asked and number % pause == 0:
+            if side.watched and number % pause == 0:
                 start = time.perf_counter()
-                async with session.get(asked) as answer:
+                async with session.get(side.watched) as answer:
                     await answer.read()
                 looked.append(time.perf_counter() - start)
             await asyncio.sleep(max(0.0, begin + number * batch / RATE - time.perf_counter()))
@@ -188,8 +213,9 @@ async def metric(url: str, name: str) -> int:
     return int(float(found[1])) if found else 0
 
 
-async def stagelight(spans: int, seconds: int) -> dict[str, float]:
-    """Measure a collector of ours."""
+@asynccontextmanager
+async def stagelight() -> AsyncGenerator[Side]:
+    """Run a collector of ours."""
     with tempfile.TemporaryDirectory() as directory:
         arguments = ("-m", "stagelight_collector", "up", "--port", "0", "--data-dir", directory)
         async with process(sys.executable, *arguments) as child:
@@ -199,10 +225,7 @@ async def stagelight(spans: int, seconds: int) -> dict[str, float]:
             async def stored() -> int:
                 return await metric(url, "stagelight_history_rows_total")
 
-            found = await all_kinds(url, [child.pid], spans, stored)
-            for batch in (512, 100):
-                found |= await paced(url, [child.pid], seconds, batch, f"{url}/healthz")
-            return found
+            yield Side(url, [child.pid], stored, f"{url}/healthz")
 
 
 # --- the peer -------------------------------------------------------------------------------------------------------
@@ -254,11 +277,12 @@ def sink(port: int) -> None:
         web.run_app(app, host="127.0.0.1", port=port, print=None)
 
 
-async def rotel(spans: int, seconds: int) -> dict[str, float]:
-    """Measure the peer with its sink; nothing where it is not installed."""
+@asynccontextmanager
+async def rotel() -> AsyncGenerator[Side]:
+    """Run the peer with its sink."""
     package = importlib.util.find_spec("rotel")
-    if package is None or package.origin is None:
-        return {}
+    assert package is not None
+    assert package.origin is not None
     port, http, grpc = free_port(), free_port(), free_port()
     where = f"http://127.0.0.1:{port}"
     binary = str(Path(package.origin).with_name("rotel-agent"))
@@ -286,33 +310,38 @@ async def rotel(spans: int, seconds: int) -> dict[str, float]:
             await asyncio.sleep(0.2)
         async with process(binary, "start", *flags) as child:
             await asyncio.sleep(1)
-            url, pids = f"http://127.0.0.1:{http}", [child.pid, taking.pid]
-            found = await all_kinds(url, pids, spans, stored)
-            for batch in (512, 100):
-                found |= await paced(url, pids, seconds, batch)
-            return found
+            yield Side(f"http://127.0.0.1:{http}", [child.pid, taking.pid], stored)
 
 
-async def compare(spans: int, seconds: int) -> None:
+async def compare(spans: int, rounds: int, seconds: int) -> None:
     """Measure both, and print the line."""
-    ours, peer = await stagelight(spans, seconds), await rotel(spans, seconds)
+    async with AsyncExitStack() as running:
+        sides = [await running.enter_async_context(stagelight())]
+        if importlib.util.find_spec("rotel"):
+            sides.append(await running.enter_async_context(rotel()))
+        found = await floods(sides, spans, rounds)
+        for one, side in zip(found, sides, strict=True):
+            for batch in (512, 100):
+                one.update(await paced(side, seconds, batch))
+    ours, *peer = found
     line: dict[str, Any] = {"name": "stagelight", "value": ours["512_plain"], "unit": "spans per CPU-second"}
     if peer:
-        line |= {"peer": "rotel", "ratio": round(ours["512_plain"] / peer["512_plain"], 2)}
-    print(json.dumps({**line, **ours, "rotel": peer, "load": os.getloadavg()[0]}))
+        line |= {"peer": "rotel", "ratio": round(ours["512_plain"] / peer[0]["512_plain"], 2)}
+    print(json.dumps({**line, **ours, "rotel": dict(*peer), "load": os.getloadavg()[0]}))
 
 
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spans", type=int, default=200_000, help="spans of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
     parser.add_argument("--seconds", type=int, default=20, help="how long 10,000 spans a second are sent")
     parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.sink:
         sink(arguments.sink)
     else:
-        asyncio.run(compare(arguments.spans, arguments.seconds))
+        asyncio.run(compare(arguments.spans, arguments.rounds, arguments.seconds))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from stagelight import conventions as c
 from stagelight.conventions import EventType
 from stagelight.events import Event, Failure
-from stagelight_collector.decode import decode_logs, decode_traces, takes_long
+from stagelight_collector.decode import as_sent, decode_logs, decode_traces, takes_long
 from stagelight_collector.decode.facts import MAX_ATTRIBUTES, MAX_TEXT
 from stagelight_collector.decode.rows import LOG_COLUMNS, TRACE_COLUMNS
 from stagelight_collector.decode.values import MAX_TIME
@@ -395,7 +395,7 @@ _TEXT, _LIST = (
         (_spans(512, 8, _LIST), True),  # columns are made here
         (_spans(512, 8, _TEXT, "api_token"), True),  # every text is looked at
         (_spans(512, 8, _TEXT, "workflow.name"), True),  # events are made
-        (_spans(1_500, 8), True),
+        (_spans(1_500, 8), True),  # even one look is too much
         (_spans(2_000, 0, _LIST), True),  # small, but many
         (_lines(2_000), True),
         (_lines(900), False),
@@ -405,5 +405,5 @@ def test_what_takes_long_is_decoded_in_a_thread(
     request_: ExportTraceServiceRequest | ExportLogsServiceRequest, long: bool
 ) -> None:
     body = request_.SerializeToString()
-    assert takes_long(request_, body) == long
+    assert (as_sent(request_, body) is None and takes_long(request_, body)) == long
     assert takes_long(None, body) == (len(body) > 16 << 10)

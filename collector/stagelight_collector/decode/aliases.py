@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from stagelight import conventions as c
-from stagelight_collector.decode.looking import finder
+from stagelight_collector.decode.looking import Finder
 from stagelight_collector.decode.values import text
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ PLACEHOLDER: Final = "pending_span"
 """The value of `logfire.span_type` on spans that only say that another one, their parent, has begun."""
 
 _FAMILIES: Final = sorted({"".join(rule.key.partition(".")[:2]) for rule in RULES} | {c.PREFIX})
-may_be_workflow: Final = finder(
+may_be_workflow: Final = Finder(
     rb"\n.(?:" + b"|".join(re.escape(family.encode()) for family in _FAMILIES) + rb")"
 )
 """Whether a request may hold anything of a run; one that may not is looked at no further. What is looked for is a key on the wire: its

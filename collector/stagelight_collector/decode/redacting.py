@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stagelight import conventions as c
 from stagelight.redaction import REDACTED, is_secret, redact
-from stagelight_collector.decode.looking import finder
+from stagelight_collector.decode.looking import Finder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +40,7 @@ _SHORT: Final = 256
 """Characters of a text that is worth to be remembered: most come again."""
 
 
-may_hold_secret: Final = finder(*_HINTS)
+may_hold_secret: Final = Finder(*_HINTS)
 """Whether it is worth looking at every text of a request."""
 
 

@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field, FileDescriptorProto
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from stagelight_collector.decode.looking import finder
+from stagelight_collector.decode.looking import Finder
 from stagelight_collector.decode.rows import TRACE_COLUMNS, trace_columns
 from stagelight_collector.decode.values import plain_value, text
 
@@ -95,7 +95,7 @@ def _nested_values() -> Iterator[bytes]:
     yield rb"\x12[\x00-\x7f][\x2a\x32][\x80-\xff]{1,9}\x00"
 
 
-may_hold_nested: Final = finder(*_nested_values())
+may_hold_nested: Final = Finder(*_nested_values())
 """Whether an attribute of a request may be a list or a map."""
 
 

@@ -67,7 +67,7 @@ class Layout:
 
     def statements(self, statement: str) -> Iterator[str]:
         """Yield what a statement of the schema becomes."""
-        if self.text_indexes and (found := _TABLE.match(_bare(statement))):
+        if self.text_indexes and (found := _TABLE.match(statement)):
             statement = _with_text_indexes(found[1], statement)
         if not self.cluster:
             yield statement
@@ -136,11 +136,6 @@ def has_text_indexes(version: str) -> bool:
 
 def _sharded_by(table: str) -> str:
     return SHARD_BY.get(table) or (_METRICS if table.startswith("otel_metrics_") else _RUNS)
-
-
-def _bare(statement: str) -> str:
-    """Return a statement without the comments before it."""
-    return statement[max(statement.find("CREATE "), 0) :]
 
 
 def _with_text_indexes(table: str, statement: str) -> str:

@@ -22,7 +22,8 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 
 def _read(version: int) -> Sequence[str]:
     folder = resources.files("stagelight_collector.history").joinpath("migrations")
-    text = folder.joinpath(f"{version}.sql").read_text("utf-8")
+    lines = folder.joinpath(f"{version}.sql").read_text("utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("--"))
     return [statement.strip() for statement in text.split("\n;\n") if statement.strip()]
 
 
@@ -30,6 +31,7 @@ MIGRATIONS: Final[Sequence[Callable[[], Sequence[str]]]] = (
     lambda: _read(1),
     lambda: _read(2),
     lambda: _read(3),
+    lambda: _read(4),
 )
 """What leads from one version to the next: version n is reached by the n-th entry. Statements may run again."""
 
