@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from stagelight_collector.decode import takes_long
 from stagelight_collector.history import HistoryClosed, HistoryError
 from stagelight_collector.refusals import Refusals
-from stagelight_collector.shelf import Shelf, by_days, days, merge, rows
+from stagelight_collector.shelf import Shelf, by_days, days, merge, rows, share
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ LONGEST_LINGER_SECONDS: Final = 5.0
 SHARE: Final = 10
 """Inserts take one part in so many of the time, if that lets a batch gather longer: each costs the engine 40 to 90 ms, and its part in
 merges, before the first row."""
-MAX_ROWS: Final = 100_000
-MAX_BYTES: Final = 32 << 20
-"""A batch closes at so many rows, or so many bytes of journal."""
+MAX_ROWS: Final = 50_000
+MAX_BYTES: Final = 16 << 20
+"""A batch closes at so many rows, or so many bytes of journal; at twice as many that are left to the engine: see `share`."""
 MAX_DAYS: Final = 90
 """A batch holds rows of so many UTC days: ClickHouse refuses more than 100. One entry that has more is cut up."""
 BACK_OFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -98,7 +98,7 @@ class Archive:
     _handed: int = 0
     """Entries up to this one were handed over, or given up, by the pipeline."""
     _gathered: int = 0
-    """Rows that were handed over since the last batch."""
+    """Rows that were handed over since the last batch, as `share` counts them."""
     _took: float = 0.0
     """Seconds that the last inserts took."""
     _loose: list[_Loose] = field(default_factory=list[_Loose])
@@ -125,7 +125,7 @@ class Archive:
         """Take a decoded batch of the journal, `size` bytes there. Batches come in the order of the journal."""
         if batch.seq > self.journal.committed:
             self.shelf.put(batch, size)
-        self._gathered += rows(batch)
+        self._gathered += share(batch, rows(batch))
         self.note(batch.seq)
 
     def note(self, seq: int) -> None:
@@ -206,7 +206,7 @@ class Archive:
         waited_for = any(loose.stored is not None for loose in self._loose)
         return (
             self._gathered >= MAX_ROWS
-            or self.journal.bytes >= MAX_BYTES
+            or self.journal.bytes >= 2 * MAX_BYTES
             or self.shelf.overflowed
             or waited_for
         )
@@ -269,8 +269,8 @@ class Archive:
         height, size, dates = 0, 0, set[int]()
         async with aclosing(self._entries(self.journal.committed, ready)) as entries:
             async for loaded in entries:
-                height += rows(loaded.batch)
-                size += loaded.size
+                height += share(loaded.batch, rows(loaded.batch))
+                size += share(loaded.batch, loaded.size)
                 dates |= days(loaded.batch)
                 if load and (height > MAX_ROWS or size > MAX_BYTES or len(dates) > MAX_DAYS):
                     break

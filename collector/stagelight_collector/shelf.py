@@ -88,6 +88,12 @@ def rows(batch: Batch) -> int:
     return height(batch.traces) + height(batch.logs) + points + len(batch.events)
 
 
+def share(batch: Batch, count: int) -> int:
+    """Return for how many rows or bytes a batch counts that has so many: half, if it is left to the engine as it came."""
+    as_it_came = isinstance(batch.traces, Spans) and not batch.traces.rest
+    return count // 2 if as_it_came and not (batch.events or batch.logs or batch.metrics) else count
+
+
 def days(batch: Batch) -> set[int]:
     """Return the UTC days of a batch's rows, as days since 1970; but for spans that only the engine decodes.
 

@@ -21,7 +21,7 @@ from stagelight_collector.history import HistoryError, open_history
 from stagelight_collector.journal import Entry, JournalUnavailable, Signal
 from stagelight_collector.pipeline import decode
 from stagelight_collector.refusals import BLOCK, Refusals
-from stagelight_collector.shelf import DAY_NS, Shelf, days
+from stagelight_collector.shelf import DAY_NS, Shelf, days, share
 from stagelight_plugins.hookspecs import Batch
 
 if TYPE_CHECKING:
@@ -258,6 +258,27 @@ async def test_a_batch_gathers_ten_times_as_long_as_the_last_one_took(
     assert house.memory.bodies == ["line 0", "line 1"]
 
 
+@pytest.mark.parametrize("made", ["nothing", "events", "logs", "rest"])
+async def test_twice_as_much_goes_in_at_once_of_what_is_left_to_the_engine(
+    house: Any, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    row = {"Timestamp": [1]}
+    one = Batch(
+        seq=0,
+        events=[PUBLISHED] if made == "events" else [],
+        traces=Spans([b""], 9, row if made == "rest" else {}),
+        logs=row if made == "logs" else {},
+    )
+    assert share(one, 10) == (5 if made == "nothing" else 10)
+
+    monkeypatch.setattr(archive_module, "MAX_ROWS", 10)
+    monkeypatch.setattr(Shelf, "get", lambda *_: (one, 1))
+    await house.send(*[house.line(str(number), trace=0) for number in range(5)])
+    await house.archive.drain()
+
+    assert len(house.memory.batches) == (3 if made == "nothing" else 5)
+
+
 async def test_a_batch_that_is_full_gathers_no_longer(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def insert(_batch: Batch) -> None:
         house.elapsed += 20
@@ -267,7 +288,7 @@ async def test_a_batch_that_is_full_gathers_no_longer(house: Any, monkeypatch: p
     async with house.running():
         for number in range(2):
             house.slept.clear()
-            await house.pipeline.ingest(Signal.LOGS, *_sent(house.line("x" * 500 + str(number), trace=0)))
+            await house.pipeline.ingest(Signal.LOGS, *_sent(house.line("x" * 1_000 + str(number), trace=0)))
             await house.until_archived()
 
     assert house.slept == [1.0]
