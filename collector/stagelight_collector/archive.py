@@ -39,7 +39,7 @@ SHARE: Final = 10
 merges, before the first row."""
 MAX_ROWS: Final = 50_000
 MAX_BYTES: Final = 16 << 20
-"""A batch closes at so many rows, or so many bytes of journal; at twice as many that are left to the engine: see `share`."""
+"""A batch closes at so many rows, or so many bytes of journal; at twice as many of spans that the engine decodes."""
 MAX_DAYS: Final = 90
 """A batch holds rows of so many UTC days: ClickHouse refuses more than 100. One entry that has more is cut up."""
 BACK_OFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -98,7 +98,7 @@ class Archive:
     _handed: int = 0
     """Entries up to this one were handed over, or given up, by the pipeline."""
     _gathered: int = 0
-    """Rows that were handed over since the last batch, as `share` counts them."""
+    """Rows that were handed over since the last batch, as they count."""
     _took: float = 0.0
     """Seconds that the last inserts took."""
     _loose: list[_Loose] = field(default_factory=list[_Loose])
@@ -125,7 +125,7 @@ class Archive:
         """Take a decoded batch of the journal, `size` bytes there. Batches come in the order of the journal."""
         if batch.seq > self.journal.committed:
             self.shelf.put(batch, size)
-        self._gathered += share(batch, rows(batch))
+        self._gathered += self._share(batch, rows(batch))
         self.note(batch.seq)
 
     def note(self, seq: int) -> None:
@@ -214,8 +214,7 @@ class Archive:
     async def drain(self) -> None:
         """Insert everything that was taken so far, but for what waits for its run.
 
-        What comes meanwhile gathers for the next time: batches that follow each other closely would be small ones, and each
-        costs history 50 ms and its part in merges, however small it is.
+        What comes meanwhile gathers for the next time: batches that follow each other closely would be small ones.
         """
         async with self._turn:
             until = self._handed
@@ -269,13 +268,16 @@ class Archive:
         height, size, dates = 0, 0, set[int]()
         async with aclosing(self._entries(self.journal.committed, ready)) as entries:
             async for loaded in entries:
-                height += share(loaded.batch, rows(loaded.batch))
-                size += share(loaded.batch, loaded.size)
+                height += self._share(loaded.batch, rows(loaded.batch))
+                size += self._share(loaded.batch, loaded.size)
                 dates |= days(loaded.batch)
                 if load and (height > MAX_ROWS or size > MAX_BYTES or len(dates) > MAX_DAYS):
                     break
                 load.append(loaded)
         return load
+
+    def _share(self, batch: Batch, count: int) -> int:
+        return share(batch, count) if self.history.decodes_spans else count
 
     async def _load_all(self, plan: Plan) -> list[_Loaded]:
         """Return the entries of a plan that was not finished, and their batches."""

@@ -89,9 +89,9 @@ def rows(batch: Batch) -> int:
 
 
 def share(batch: Batch, count: int) -> int:
-    """Return for how many rows or bytes a batch counts that has so many: half, if it is left to the engine as it came."""
+    """Return for how many rows or bytes a batch counts that has so many, where the engine decodes spans: half, if it is as it came."""
     as_it_came = isinstance(batch.traces, Spans) and not batch.traces.rest
-    return count // 2 if as_it_came and not (batch.events or batch.logs or batch.metrics) else count
+    return (count + 1) // 2 if as_it_came and not (batch.events or batch.logs or batch.metrics) else count
 
 
 def days(batch: Batch) -> set[int]:

@@ -39,6 +39,7 @@ class MemoryHistory:
     """Raised by the next inserts, one each."""
     refuses: Callable[[Batch], Exception | None] = lambda _batch: None
     watch: Callable[[Batch], None] = lambda _batch: None
+    decodes_spans: bool = True
 
     async def insert(self, batch: Batch, token: str, *, again: bool = False) -> None:
         """Take a batch, or fail as told."""

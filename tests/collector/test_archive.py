@@ -258,7 +258,7 @@ async def test_a_batch_gathers_ten_times_as_long_as_the_last_one_took(
     assert house.memory.bodies == ["line 0", "line 1"]
 
 
-@pytest.mark.parametrize("made", ["nothing", "events", "logs", "rest"])
+@pytest.mark.parametrize("made", ["nothing", "events", "logs", "rest", "columns"])
 async def test_twice_as_much_goes_in_at_once_of_what_is_left_to_the_engine(
     house: Any, monkeypatch: pytest.MonkeyPatch, made: str
 ) -> None:
@@ -266,10 +266,13 @@ async def test_twice_as_much_goes_in_at_once_of_what_is_left_to_the_engine(
     one = Batch(
         seq=0,
         events=[PUBLISHED] if made == "events" else [],
-        traces=Spans([b""], 9, row if made == "rest" else {}),
+        traces=Spans([b""], 10, row if made == "rest" else {}),
         logs=row if made == "logs" else {},
     )
-    assert share(one, 10) == (5 if made == "nothing" else 10)
+    assert share(one, 10) == (5 if made in {"nothing", "columns"} else 10)
+
+    assert share(Batch(seq=0, events=[], traces=Spans([b""], 1, {})), 1) == 1
+    house.memory.decodes_spans = made != "columns"
 
     monkeypatch.setattr(archive_module, "MAX_ROWS", 10)
     monkeypatch.setattr(Shelf, "get", lambda *_: (one, 1))

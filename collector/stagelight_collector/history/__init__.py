@@ -73,6 +73,11 @@ class History(Protocol):
     event loop; none blocks it.
     """
 
+    @property
+    def decodes_spans(self) -> bool:
+        """Whether the engine decodes spans as they came, so that many at a time take little memory here."""
+        ...
+
     async def insert(self, batch: Batch, token: str, *, again: bool = False) -> None:
         """Store a batch; return when it is on disk.
 

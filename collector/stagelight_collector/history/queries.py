@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 PERIOD_NS: Final = 10_000_000_000
 """The length of a period of `stagelight_run_periods`."""
 
-EARLIER: Final = 1
-"""By how many periods a candidate may be found earlier than its run began."""
-
 LIMITS: Final = {
     "max_execution_time": 10,
     "max_memory_usage": 512 * 1024 * 1024,
@@ -67,15 +64,18 @@ class Candidates(NamedTuple):
     """The query for the earliest period of the latest so many, and for how many there are."""
     latest: str = ""
     """The query for the periods and ids of the latest so many; empty where others than these meet the condition, too."""
+    earlier: int = 0
+    """By how many periods one may be found earlier than its run began."""
 
     @classmethod
-    def among(cls, *sources: str) -> Candidates:
+    def among(cls, *sources: str, earlier: int = 0) -> Candidates:
         """Return those of some sources (`FROM … WHERE …`)."""
         ids = "\nUNION ALL\n".join(joined("SELECT RunId", source) for source in sources)
         return cls(
             condition=joined("RunId IN (", ids, ")"),
             floor=joined("SELECT min(Period), count() FROM (", _latest("Period", sources), ")"),
             latest=_latest("Period, RunId", sources),
+            earlier=earlier,
         )
 
     def but_floor(self, other: Candidates) -> Candidates:
@@ -172,14 +172,15 @@ FROM
         AND (SpanAttributes[{key:String}] = {value:String} OR ResourceAttributes[{key:String}] = {value:String})
 )
 """
-"""A run's own span starts when the run starts, give or take `EARLIER` periods."""
+"""A run's own span starts when the run starts, give or take a period."""
 
 
 def with_attributes(count: int) -> list[Candidates]:
     """Return those that have an attribute, for each of so many, `key_0` and `value_0` and so on."""
     return [
         Candidates.among(
-            _WITH_ATTRIBUTE.replace("{key:", f"{{key_{number}:").replace("{value:", f"{{value_{number}:")
+            _WITH_ATTRIBUTE.replace("{key:", f"{{key_{number}:").replace("{value:", f"{{value_{number}:"),
+            earlier=1,
         )
         for number in range(count)
     ]

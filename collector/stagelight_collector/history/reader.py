@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stagelight.conventions import RunStatus, StepStatus
 from stagelight.events import Event, Failure
 from stagelight_collector.history import cursors, queries, walks
-from stagelight_collector.history.bounded import ask, result
+from stagelight_collector.history.bounded import ask, portions, result
 from stagelight_collector.history.cursors import EventKey, RunKey
 from stagelight_collector.history.layout import found_layout
 from stagelight_collector.history.records import (
@@ -123,8 +123,8 @@ def _run_record(row: Sequence[Any]) -> RunRecord:
 
 def _with_steps(handle: Handle, runs: Sequence[RunRecord]) -> list[RunRecord]:
     counts: dict[str, dict[StepStatus, int]] = {run.id: {} for run in runs}
-    if counts:
-        for run_id, status, count in ask(handle, queries.STEP_COUNTS, run_ids=list(counts)):
+    for run_ids in portions(counts):
+        for run_id, status, count in ask(handle, queries.STEP_COUNTS, run_ids=run_ids):
             counts[run_id][StepStatus(status)] = count
     return [replace(run, steps=counts[run.id]) for run in runs]
 

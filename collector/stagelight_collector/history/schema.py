@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+from stagelight_collector.history.engine import reason
 from stagelight_collector.history.errors import HistoryError
 from stagelight_collector.history.layout import Layout, found_layout
 
@@ -73,7 +74,7 @@ def migrate(handle: Handle, layout: Layout | None = None) -> None:
     down last.
 
     Raises:
-        HistoryError: The schema is newer than this collector.
+        HistoryError: The schema is newer than this collector, or the engine refuses a statement.
     """
     layout = layout or found_layout(handle)
     for statement in layout.statements(_VERSIONS_TABLE):
@@ -87,8 +88,18 @@ def migrate(handle: Handle, layout: Layout | None = None) -> None:
     for number in range(found + 1, VERSION + 1):
         for statement in MIGRATIONS[number - 1]():
             for made in layout.statements(statement):
-                handle.command(made)
+                _apply(handle, made, number)
         handle.command("INSERT INTO stagelight_schema (Version) SELECT {version:UInt32}", {"version": number})
+
+
+def _apply(handle: Handle, statement: str, number: int) -> None:
+    try:
+        handle.command(statement)
+    except Exception as error:
+        raise HistoryError(
+            f"history cannot be brought to schema {number}: {reason(error)}; "
+            "it needs ClickHouse 24.12 or later, and the right to create and alter tables"
+        ) from error
 
 
 def quoted(name: str) -> str:

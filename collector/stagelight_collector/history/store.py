@@ -42,7 +42,7 @@ class ClickHouseHistory:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writer = Writer(in_process=isinstance(engine, ChdbEngine))
+        self._writer = Writer(in_process=self.decodes_spans)
         # chdb goes down with its last handle, and leaves threads and descriptors behind each time: this one, which is
         # not used after the start, keeps it up while the lanes replace theirs.
         self._anchor = Lane("anchor", threads=1, connect=partial(engine.connect, database=None, settings={}))
@@ -53,6 +53,11 @@ class ClickHouseHistory:
         self._keep = Lane("keeper", threads=1, connect=partial(self._connect, readonly="0"))
         self._asker = Asker(engine)
         self._raw = RawAsker(engine) if isinstance(engine, ChdbEngine) else None
+
+    @property
+    def decodes_spans(self) -> bool:
+        """See `History.decodes_spans`."""
+        return isinstance(self._engine, ChdbEngine)
 
     def _connect(self, readonly: str) -> Handle:
         settings = {"readonly": readonly, **(ON_CLUSTERS if isinstance(self._engine, ServerEngine) else {})}

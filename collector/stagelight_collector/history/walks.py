@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stagelight.conventions import RunStatus
 from stagelight_collector.history import queries
-from stagelight_collector.history.bounded import ask
+from stagelight_collector.history.bounded import ask, portions
 from stagelight_collector.history.records import RunFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from stagelight_collector.history.engine import Handle
 
@@ -71,6 +71,12 @@ class Portion(NamedTuple):
     """How many there are."""
     ids: list[str] | None = None
     """Of all of them, where they are few."""
+
+
+def _few(ids: Iterable[str]) -> list[str] | None:
+    """Return each id once; None where they are too long for one parameter."""
+    found = list(set(ids))
+    return found if len(list(portions(found))) <= 1 else None
 
 
 class Walk:
@@ -139,12 +145,13 @@ class Walk:
         few = most + most // 4
         latest = self._ask(self._found.latest, few)
         if len(latest) < most:
-            return Portion(self._bottom, len(latest), list({run_id for _, run_id in latest}))
+            return Portion(self._bottom, len(latest), _few(run_id for _, run_id in latest))
         floor = int(latest[most - 1][0])
-        lowest = floor - queries.EARLIER
+        lowest = floor - self._found.earlier
         whole = len(latest) < few or latest[-1][0] < lowest
-        ids = list({run_id for period, run_id in latest if period >= lowest})
-        return Portion(floor, most, ids if whole else None)
+        return Portion(
+            floor, most, _few(run_id for period, run_id in latest if period >= lowest) if whole else None
+        )
 
     def _floor(self, candidates: queries.Candidates, most: int) -> Portion:
         ((floor, seen),) = self._ask(candidates.floor, most)

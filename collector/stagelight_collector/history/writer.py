@@ -32,7 +32,6 @@ _SETTINGS: Final[Mapping[str, Any]] = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     "insert_deduplicate": 1,
     "max_execution_time": 120,
-    "materialize_skip_indexes_on_insert": 0,  # merges make them anyway, and of a part this small little can be skipped
 }
 
 _COLUMNS: Final = """

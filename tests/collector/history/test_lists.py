@@ -8,7 +8,7 @@ import pytest
 
 from stagelight.conventions import EventType, RunStatus, StepStatus
 from stagelight.events import Event, Failure
-from stagelight_collector.history import BadCursor, RunFilter, walks
+from stagelight_collector.history import BadCursor, RunFilter, bounded, reader, walks
 
 if TYPE_CHECKING:
     from stagelight_collector.history import History
@@ -159,6 +159,27 @@ async def test_runs_whose_ids_are_hostile_text_are_listed(history: History, put:
         assert await listed(history, limit=limit) == ids[::-1]
     runs = (await history.list_runs(RunFilter())).items
     assert {run.id: run.steps for run in runs} == {run_id: {StepStatus.RUNNING: 1} for run_id in ids}
+
+
+async def test_ids_that_are_too_long_for_one_parameter_are_asked_for_in_parts(
+    history: History, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+
+    def ask(handle: Any, query: str, **parameters: Any) -> Any:
+        sent.extend(
+            sum(map(len, value)) for value in parameters.values() if isinstance(value, list) and value
+        )
+        return bounded.ask(handle, query, **parameters)
+
+    monkeypatch.setattr(reader, "ask", ask)
+    ids = [f"{number:02}" + "x" * 8_000 for number in range(12)]
+    await put(*[started(run_id, n) for n, run_id in enumerate(ids)])
+    for few in (ids[-4:], ids):
+        page = await history.list_runs(RunFilter(), None, len(few))
+        assert [run.id for run in page.items] == few[::-1]
+    assert sent
+    assert max(sent) <= bounded.PARAMETER_BYTES
 
 
 async def test_a_cursor_stays_true_while_runs_arrive(history: History, put: Put) -> None:

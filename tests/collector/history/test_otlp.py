@@ -225,6 +225,21 @@ async def test_again_completes_what_went_in_in_part(history: History, ask: Ask) 
     assert ask("SELECT count(), uniqExact(SpanId) FROM otel_traces") == [(2, 2)]
 
 
+async def test_what_is_new_has_indexes_by_trace_and_run_and_what_is_merged_all(
+    history: History, ask: Ask
+) -> None:
+    made = (
+        "SELECT name FROM system.data_skipping_indices WHERE table = 'otel_traces' AND database = currentDatabase()"
+        " AND data_compressed_bytes > 0 ORDER BY name"
+    )
+    span = _one()
+    span.attributes.add(key="k").value.string_value = "v"
+    await history.insert(Batch(seq=1, traces=_left_to_the_engine(_request([span]))), "")
+    assert ask(made) == [("idx_trace_id",), ("idx_workflow_run_id",)]
+    ask("OPTIMIZE TABLE otel_traces FINAL")
+    assert len(ask(made)) == 8
+
+
 async def test_a_token_lets_the_engines_rows_in_once(history: History, ask: Ask) -> None:
     for _ in range(2):
         await history.insert(Batch(seq=1, traces=_left_to_the_engine(_request([_one()]))), "token")

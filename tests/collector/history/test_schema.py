@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EVENT = Event(type=EventType.RUN_STARTED, run_id="r", time=1_764_000_000_000_000_000)
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """Stands for the end of the process."""
 
 
@@ -109,6 +109,20 @@ async def test_a_newer_schema_is_refused_in_one_line(
     ):
         await open_history(dsn, data_dir=engine_path)
     assert ask("SELECT count() FROM stagelight_events") == [(1,)]
+
+
+async def test_an_engine_that_refuses_a_migration_is_told_with_the_remedy(
+    dsn: str, engine_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await open_history(dsn, data_dir=engine_path)).close()
+    unknown = "ALTER TABLE otel_traces MODIFY SETTING nobody_knows_this = 1"
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, lambda: [unknown]))
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    with pytest.raises(
+        HistoryError,
+        match=rf"^history cannot be brought to schema {schema.VERSION}: .*nobody_knows_this.*; it needs ClickHouse 24",
+    ):
+        await open_history(dsn, data_dir=engine_path)
 
 
 async def test_a_migration_runs_once_and_in_order(
