@@ -271,11 +271,14 @@ async def test_twice_as_much_goes_in_at_once_of_what_is_left_to_the_engine(
     )
     assert share(one, 10) == (5 if made in {"nothing", "columns"} else 10)
 
+    def got(_shelf: Shelf, _seq: int) -> tuple[Batch, int]:
+        return one, 1
+
     assert share(Batch(seq=0, events=[], traces=Spans([b""], 1, {})), 1) == 1
     house.memory.decodes_spans = made != "columns"
 
     monkeypatch.setattr(archive_module, "MAX_ROWS", 10)
-    monkeypatch.setattr(Shelf, "get", lambda *_: (one, 1))
+    monkeypatch.setattr(Shelf, "get", got)
     await house.send(*[house.line(str(number), trace=0) for number in range(5)])
     await house.archive.drain()
 
