@@ -343,8 +343,9 @@ class Hub:
     def missed(self, names: Sequence[str], last_event_id: str) -> list[Message] | None:
         """Return what a returning viewer missed, or None where that is no longer known."""
         seq = ids.number_in(last_event_id, self.epoch, self.seq)
-        if seq is None or (LOBBY in names and not ids.is_own(last_event_id, self.epoch)):
-            return None  # each collector has a lobby of its own
+        own = ids.is_own(last_event_id, self.epoch)
+        if seq is None or (not own and (LOBBY in names or seq < self.torn)):
+            return None  # others have lobbies of their own, and may not know of a loss
         messages: list[Message] = []
         for channel in self._channels(names):
             part = channel.since(seq, again=channel is self.lobby.channel)
@@ -366,10 +367,9 @@ class Hub:
     def finished(self, names: Sequence[str]) -> bool:
         """Whether none of these rooms will ever have news: every run has ended and has been quiet for a while."""
         now = self.clock()
-        rooms = [self.rooms.get(name) for name in names if name != LOBBY]
         return LOBBY not in names and all(
             room is None or (room.run.final is not None and now - room.touched > LINGER_SECONDS)
-            for room in rooms
+            for room in map(self.rooms.get, names)
         )
 
     def close(self) -> None:

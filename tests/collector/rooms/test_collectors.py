@@ -230,6 +230,11 @@ class Collectors:
             assert watcher.state() == state_of(room.snapshot())
 
 
+def test_who_comes_from_a_collector_that_did_not_know_of_a_loss_is_told_afresh() -> None:
+    """The other one had read of it in history before the loss was announced, so nothing changed there."""
+    Collectors().play([997004, 443129, 163383, 328638, 976484, 949759, 820867])
+
+
 def test_no_schedule_on_two_collectors_shows_a_gap_or_a_lie() -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
