@@ -7,10 +7,7 @@ Rust without a journal, with its ClickHouse exporter pointed at a sink that inse
 the same engine, as we do; the sink's CPU counts as its own. Where rotel is not installed there is no peer. Prints one JSON line;
 `value` is spans per CPU-second, batches of 512, plain; each figure is the median of its rounds.
 
-Arize Phoenix, which keeps spans in SQLite, is measured once beside them (few spans: it takes a millisecond for each) where
-its `phoenix` is named; it is best installed in an environment of its own.
-
-    python tests/bench/ingest.py [--spans 200000] [--rounds 3] [--seconds 20] [--phoenix ~/phoenix/bin/phoenix]
+    python tests/bench/ingest.py [--spans 200000] [--rounds 3] [--seconds 20]
 """
 
 from __future__ import annotations
@@ -24,12 +21,11 @@ import os
 import random
 import re
 import socket
-import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -46,10 +42,7 @@ RATE: Final = 10_000
 IDLE: Final = 0.05
 """Seconds of CPU in a second in which next to nothing is done."""
 MARK: Final = b"\x5a" * 12
-"""In every trace id: replaced in each body, because what is equal is taken once."""
-SPAN_MARK: Final = b"\x5b" * 4
-"""The same in every span id."""
-PHOENIX_SPANS: Final = 2_048
+"""In every trace id: replaced in each body, because bodies that are equal are taken once."""
 TEXTS: Final = {
     "http.request.method": "GET",
     "server.address": "shop.example",
@@ -76,7 +69,7 @@ def template(spans: int) -> bytes:
         span = scope_spans.spans.add(
             name=f"GET /item/{number % 20}", kind=2, start_time_unix_nano=now + number
         )
-        span.trace_id, span.span_id = number.to_bytes(4) + MARK, number.to_bytes(4) + SPAN_MARK
+        span.trace_id, span.span_id = number.to_bytes(4) + MARK, random.randbytes(8)
         span.end_time_unix_nano = now + number + 5_000_000
         for key, value in TEXTS.items():
             span.attributes.add(key=key).value.string_value = value
@@ -90,16 +83,15 @@ def bodies(batch: int, spans: int, packed: bool) -> Iterator[bytes]:
     """Yield requests that are all different, of as many spans in all."""
     one = template(batch)
     for _ in range(spans // batch):
-        body = one.replace(MARK, random.randbytes(12)).replace(SPAN_MARK, random.randbytes(4))
+        body = one.replace(MARK, random.randbytes(12))
         yield gzip.compress(body, 1) if packed else body
 
 
 @asynccontextmanager
-async def process(*arguments: str, **environment: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def process(*arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:
     """Run a process until the block ends."""
-    pipe, nowhere = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     child = await asyncio.create_subprocess_exec(
-        *arguments, stdout=pipe, stderr=nowhere, env={**os.environ, **environment}
+        *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
     try:
         yield child
@@ -238,15 +230,7 @@ async def stagelight() -> AsyncGenerator[Side]:
             yield Side(url, [child.pid], stored, f"{url}/healthz")
 
 
-async def listening(pid: int) -> None:
-    """Wait until a process listens, at most a minute."""
-    for _ in range(300):
-        if any(one.status == psutil.CONN_LISTEN for one in psutil.Process(pid).net_connections(kind="tcp")):
-            return
-        await asyncio.sleep(0.2)
-
-
-# --- the peers ------------------------------------------------------------------------------------------------------
+# --- the peer -------------------------------------------------------------------------------------------------------
 
 
 def free_port() -> int:
@@ -323,37 +307,18 @@ async def rotel() -> AsyncGenerator[Side]:
             async with session.get(where) as answer:
                 return int(await answer.json())
 
-        await listening(taking.pid)
+        for _ in range(100):
+            with_sink = psutil.Process(taking.pid).net_connections(kind="tcp")
+            if any(one.status == psutil.CONN_LISTEN for one in with_sink):
+                break
+            await asyncio.sleep(0.2)
         async with process(binary, "start", *flags) as child:
             await asyncio.sleep(1)
             yield Side(f"http://127.0.0.1:{http}", [child.pid, taking.pid], stored)
 
 
-@asynccontextmanager
-async def phoenix(binary: str) -> AsyncGenerator[Side]:
-    """Run Arize Phoenix; nothing of it leaves the machine."""
-    port, grpc = free_port(), free_port()
-    with tempfile.TemporaryDirectory() as directory:
-        settings = {
-            "PHOENIX_WORKING_DIR": directory,
-            "PHOENIX_HOST": "127.0.0.1",
-            "PHOENIX_PORT": str(port),
-            "PHOENIX_GRPC_PORT": str(grpc),
-            "PHOENIX_TELEMETRY_ENABLED": "false",
-            "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
-        }
-
-        async def stored() -> int:
-            with closing(sqlite3.connect(f"file:{directory}/phoenix.db?mode=ro", uri=True)) as database:
-                return int(database.execute("SELECT count(*) FROM spans").fetchone()[0])
-
-        async with process(binary, "serve", **settings) as child:
-            await listening(child.pid)
-            yield Side(f"http://127.0.0.1:{port}", [child.pid], stored)
-
-
-async def compare(spans: int, rounds: int, seconds: int, other: str | None) -> None:
-    """Measure both, and print the line; `other` is Phoenix's executable."""
+async def compare(spans: int, rounds: int, seconds: int) -> None:
+    """Measure both, and print the line."""
     async with AsyncExitStack() as running:
         sides = [await running.enter_async_context(stagelight())]
         if importlib.util.find_spec("rotel"):
@@ -366,11 +331,7 @@ async def compare(spans: int, rounds: int, seconds: int, other: str | None) -> N
     line: dict[str, Any] = {"name": "stagelight", "value": ours["512_plain"], "unit": "spans per CPU-second"}
     if peer:
         line |= {"peer": "rotel", "ratio": round(ours["512_plain"] / peer[0]["512_plain"], 2)}
-    line |= {**ours, "rotel": dict(*peer)}
-    if other:
-        async with phoenix(other) as side:
-            line["phoenix"] = {"512_plain": round(await per_cpu_second(side, 512, PHOENIX_SPANS, False))}
-    print(json.dumps({**line, "load": os.getloadavg()[0]}))
+    print(json.dumps({**line, **ours, "rotel": dict(*peer), "load": os.getloadavg()[0]}))
 
 
 def main() -> None:
@@ -379,13 +340,12 @@ def main() -> None:
     parser.add_argument("--spans", type=int, default=200_000, help="spans of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
     parser.add_argument("--seconds", type=int, default=20, help="how long 10,000 spans a second are sent")
-    parser.add_argument("--phoenix", help="the executable of Arize Phoenix, to measure it, too")
     parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.sink:
         sink(arguments.sink)
     else:
-        asyncio.run(compare(arguments.spans, arguments.rounds, arguments.seconds, arguments.phoenix))
+        asyncio.run(compare(arguments.spans, arguments.rounds, arguments.seconds))
 
 
 if __name__ == "__main__":
