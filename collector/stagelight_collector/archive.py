@@ -206,7 +206,7 @@ class Archive:
         waited_for = any(loose.stored is not None for loose in self._loose)
         return (
             self._gathered >= MAX_ROWS
-            or self.journal.bytes >= 2 * MAX_BYTES
+            or self.journal.bytes >= (2 * MAX_BYTES if self.history.decodes_spans else MAX_BYTES)
             or self.shelf.overflowed
             or waited_for
         )

@@ -285,16 +285,19 @@ async def test_twice_as_much_goes_in_at_once_of_what_is_left_to_the_engine(
     assert len(house.memory.batches) == (3 if made == "nothing" else 5)
 
 
-async def test_a_batch_that_is_full_gathers_no_longer(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("decodes", "size"), [(False, 500), (True, 1_000)])
+async def test_a_batch_that_is_full_gathers_no_longer(
+    house: Any, monkeypatch: pytest.MonkeyPatch, decodes: bool, size: int
+) -> None:
     def insert(_batch: Batch) -> None:
         house.elapsed += 20
 
-    house.memory.watch = insert
+    house.memory.watch, house.memory.decodes_spans = insert, decodes
     monkeypatch.setattr(archive_module, "MAX_BYTES", 500)
     async with house.running():
         for number in range(2):
             house.slept.clear()
-            await house.pipeline.ingest(Signal.LOGS, *_sent(house.line("x" * 1_000 + str(number), trace=0)))
+            await house.pipeline.ingest(Signal.LOGS, *_sent(house.line("x" * size + str(number), trace=0)))
             await house.until_archived()
 
     assert house.slept == [1.0]
