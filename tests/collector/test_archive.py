@@ -19,6 +19,7 @@ from stagelight_collector.attribution import PATIENCE_NS
 from stagelight_collector.decode.spans import Spans
 from stagelight_collector.history import HistoryError, open_history
 from stagelight_collector.journal import Entry, JournalUnavailable, Signal
+from stagelight_collector.journal.file import JournalFile
 from stagelight_collector.pipeline import decode
 from stagelight_collector.refusals import BLOCK, Refusals
 from stagelight_collector.shelf import DAY_NS, Shelf, days, share
@@ -483,3 +484,31 @@ async def test_requests_of_more_days_than_one_insert_may_have_all_go_in(
         await history.close()
 
     assert next(table.rows for table in status.tables if table.name == "otel_logs") == 241
+
+
+async def test_a_batch_that_left_the_journal_in_part_is_in_history_once(
+    make_house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stagelight_collector.journal.file.PORTION_BYTES", 1)
+    delete, turns = JournalFile.commit, iter(range(1_000))
+
+    def commit(file: JournalFile, last: int) -> bool:
+        if next(turns) == 2:
+            raise sqlite3.OperationalError("disk I/O error")
+        return delete(file, last)
+
+    monkeypatch.setattr(JournalFile, "commit", commit)
+    history = await open_history("chdb://", data_dir=tmp_path)
+    try:
+        async with make_house(history) as house:
+            await house.send(*(house.line(f"line {number}", trace=0) for number in range(6)))
+            with pytest.raises(JournalUnavailable):
+                await house.archive.drain()
+            assert house.journal.entries == 4
+            await house.archive.drain()
+            assert house.journal.entries == 0
+            status = await history.status()
+    finally:
+        await history.close()
+
+    assert next(table.rows for table in status.tables if table.name == "otel_logs") == 6

@@ -1,7 +1,8 @@
 """The journal's SQLite file: every method runs on the journal's writer thread.
 
 WAL with `synchronous=FULL`: a commit returns after the log is synced, so one transaction of many arrivals costs
-one sync. Between a failed commit and the next one the same connection is kept: SQLite then writes over the
+one sync. What takes longer is kept away from who waits for that sync: the reader copies the log into the file, and
+what left for history is deleted in portions. Between a failed commit and the next one the same connection is kept: SQLite then writes over the
 unsynced frames instead of believing them.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -42,7 +43,12 @@ FORGET_NS: Final = 10**9
 """How often digests are forgotten: it costs as much as storing one request."""
 ENTRY_OVERHEAD: Final = 256
 """Bytes that an entry is charged beside its body: its row, its digest and the digest's index."""
-_VACUUM_PAGES: Final = (16 << 20) // PAGE_BYTES
+PORTION_BYTES: Final = 2 << 20
+"""Entries of so many bytes are deleted in one transaction: who appends meanwhile waits some milliseconds."""
+_VACUUM_PAGES: Final = 2 * PORTION_BYTES // PAGE_BYTES
+TRANSACTION_PAGES: Final = 4
+ENTRY_PAGES: Final = 1
+"""Pages of the log beside bodies, about."""
 _SPARE_PAGES: Final = (64 << 20) // PAGE_BYTES
 
 
@@ -76,6 +82,8 @@ class JournalFile:
         self._lock: FileLock | None = None
         self._db: sqlite3.Connection | None = None
         self.extent = Extent()
+        self.logged = 0
+        """Bytes, about, that went into the log; whoever has it copied sets this back."""
         self._arrived = 0
         """Since digests were forgotten."""
         self._forget_at = 0
@@ -126,6 +134,7 @@ class JournalFile:
         self._arrived = 0 if forgets else arrived
         if forgets:
             self._forget_at = now + FORGET_NS
+        self.logged += TRANSACTION_PAGES * PAGE_BYTES
         stored = [(seq, arrival) for seq, arrival in zip(seqs, arrivals, strict=True) if seq is not None]
         if stored:
             size = sum(len(arrival.body) + ENTRY_OVERHEAD for _, arrival in stored)
@@ -135,6 +144,7 @@ class JournalFile:
                 entries=self.extent.entries + len(stored),
                 bytes=self.extent.bytes + size,
             )
+            self.logged += size + len(stored) * ENTRY_PAGES * PAGE_BYTES
         return seqs
 
     def plan(self, last: int) -> Plan:
@@ -154,14 +164,26 @@ class JournalFile:
         with self._transaction() as db:
             return _planned(db)
 
-    def commit(self, last: int) -> None:
-        """Delete what is in history, together with the plan for it."""
+    def commit(self, last: int) -> bool:
+        """Delete the first of the entries that are in history, up to `last`; the plan goes with the last of them.
+
+        Return whether all are gone; if not, call it again. After a crash in between, the plan is for the others.
+        """
         with self._transaction() as db:
-            db.execute("DELETE FROM entries WHERE seq <= ?", (last,))
-            db.execute("UPDATE state SET committed = max(committed, ?), planned = NULL", (last,))
-            extent = _measure(db)
-        self.extent = extent
+            border, count, size = _portion(db, last)
+            db.execute("DELETE FROM entries WHERE seq <= ?", (border,))
+            db.execute("UPDATE state SET committed = max(committed, ?)", (border,))
+            if border == last:
+                db.execute("UPDATE state SET planned = NULL")
+        committed = max(self.extent.committed, border)
+        self.extent = Extent(
+            committed,
+            max(self.extent.tail, committed),
+            self.extent.entries - count,
+            self.extent.bytes - size,
+        )
         self._shrink()
+        return border == last
 
     def mend(self) -> None:
         """If the file was found damaged, set it aside and go on with what is readable."""
@@ -258,6 +280,18 @@ def _forget(db: sqlite3.Connection, now: int, at_most: int) -> None:
         (now - SEEN_NS, at_most),
     )
     db.execute("DELETE FROM seen WHERE nr <= (SELECT max(nr) FROM seen) - ?", (SEEN_LIMIT,))
+
+
+def _portion(db: sqlite3.Connection, last: int) -> tuple[int, int, int]:
+    """Up to which of the entries to `last` one transaction deletes, at least one; how many, and what they were charged."""
+    border = count = size = 0
+    lengths = "SELECT seq, coalesce(length(body), 0) FROM entries WHERE seq <= ? ORDER BY seq"
+    with closing(db.execute(lengths, (last,))) as rows:
+        for seq, length in rows:
+            if count and size + length + ENTRY_OVERHEAD > PORTION_BYTES:
+                return border, count, size
+            border, count, size = seq, count + 1, size + length + ENTRY_OVERHEAD
+    return last, count, size
 
 
 def _measure(db: sqlite3.Connection) -> Extent:

@@ -19,9 +19,16 @@ from stagelight_collector.journal import (
     Plan,
     Signal,
 )
-from stagelight_collector.journal.file import ENTRY_OVERHEAD, SEEN_LIMIT, SEEN_NS, Arrival, JournalFile
+from stagelight_collector.journal.file import (
+    ENTRY_OVERHEAD,
+    PORTION_BYTES,
+    SEEN_LIMIT,
+    SEEN_NS,
+    Arrival,
+    JournalFile,
+)
 from stagelight_collector.journal.reader import Reader
-from stagelight_collector.journal.schema import connect_writer
+from stagelight_collector.journal.schema import PAGE_BYTES, connect_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,6 +279,91 @@ async def test_the_space_of_what_left_is_used_again(opened: Opened, path: Path) 
     sizes = {file.name: file.stat().st_size for file in path.parent.iterdir()}
     assert set(sizes) == {path.name, f"{path.name}.lock"}
     assert sizes[path.name] < 3 * 20 * 100_000
+
+
+def _file_bytes(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _log_bytes(path: Path) -> int:
+    """The part of the write-ahead log that is in use."""
+    with closing(sqlite3.connect(path)) as db:
+        _, pages, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return int(pages) * PAGE_BYTES
+
+
+def _filled(path: Path, clock: Any, entries: int, size: int) -> JournalFile:
+    file = JournalFile(path, Reader(path), clock=clock)
+    file.open()
+    for number in range(entries):
+        file.append([Arrival(Signal.LOGS, number.to_bytes(2) * (size // 2), 0)])
+    return file
+
+
+async def test_the_log_is_copied_into_the_file_without_the_appends(opened: Opened, path: Path) -> None:
+    async with opened() as journal:
+        for number in range(sent := 10):
+            await journal.append(Signal.LOGS, number.to_bytes(2) * (1 << 19), 0)
+        assert _file_bytes(path) < 1 << 20  # the log is not long enough
+        while _file_bytes(path) < 10 << 20:
+            sent += 1
+            assert sent < 30  # at 32 MiB whoever appends would copy it
+            await journal.append(Signal.LOGS, sent.to_bytes(2) * (1 << 19), 0)
+            await journal.read(journal.tail)  # its turn is after the copy's
+        assert len(await journal.read(journal.committed, 1 << 30)) == sent
+
+
+async def test_appends_take_turns_with_the_deletion_of_what_left(opened: Opened) -> None:
+    async with opened() as journal:
+        for number in range(12):
+            await journal.append(Signal.LOGS, number.to_bytes(2) * (1 << 19), 0)
+        last = journal.tail
+        leaving = asyncio.create_task(journal.commit(last))
+        while journal.entries == 12:  # noqa: ASYNC110 - another thread's
+            await asyncio.sleep(0)
+        stored = await journal.append(Signal.LOGS, b"meanwhile", 0)
+        assert stored is not None
+        assert journal.committed < last < stored.seq
+        await leaving
+        assert (journal.committed, journal.entries) == (last, 1)
+        assert journal.bytes == len(b"meanwhile") + ENTRY_OVERHEAD
+
+
+async def test_a_plan_that_was_deleted_in_part_goes_on_with_the_rest(
+    opened: Opened, path: Path, clock: Any
+) -> None:
+    file = _filled(path, clock, 8, PORTION_BYTES // 3)
+    last = file.extent.tail - 1
+    file.plan(last)
+    assert not file.commit(last)
+    file.close()
+    async with opened() as journal:
+        left = await journal.unfinished()
+        assert left == Plan(journal.committed + 1, last)
+        assert [entry.seq for entry in await journal.read(journal.committed, 1 << 30)] == [
+            *range(left.first, last + 2)
+        ]
+        assert journal.bytes == journal.entries * (PORTION_BYTES // 6 * 2 + ENTRY_OVERHEAD)
+        await journal.commit(last)
+        assert await journal.unfinished() is None
+        assert (journal.committed, journal.entries) == (last, 1)
+    assert {file.name for file in path.parent.iterdir()} == {
+        path.name,
+        f"{path.name}.lock",
+    }  # none is damaged
+
+
+def test_what_leaves_is_not_written_once_more(path: Path, clock: Any) -> None:
+    file = _filled(path, clock, 40, 200_000)
+    try:
+        _log_bytes(path)  # copies it
+        file.append([Arrival(Signal.LOGS, b"starts the log anew", 0)])
+        while not file.commit(file.extent.tail):
+            pass
+        assert _log_bytes(path) < 2_000_000  # of eight
+        assert file.extent.entries == file.extent.bytes == 0
+    finally:
+        file.close()
 
 
 def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
