@@ -4,10 +4,14 @@ Batches of 512 and of 100 spans of 8 attributes, plain and gzip, as fast as they
 peer; the CPU of the merges that follow is counted. Then 10,000 spans a second for a while, in both sizes: share of a
 core, acknowledgements, the event loop (how long `/healthz` takes), memory. The peer is `rotel` (PyPI), a collector in
 Rust without a journal, with its ClickHouse exporter pointed at a sink that inserts what it sends into the same table in
-the same engine, as we do; the sink's CPU counts as its own. Where rotel is not installed there is no peer. Prints one JSON line;
-`value` is spans per CPU-second, batches of 512, plain; each figure is the median of its rounds.
+the same engine, as we do; the sink's CPU counts as its own. Where rotel is not installed there is no peer.
 
-    python tests/bench/ingest.py [--spans 200000] [--rounds 3] [--seconds 20]
+A second peer is Arize Phoenix, which keeps spans in SQLite, where its executable is named; it is best installed in an
+environment of its own. It is sent few spans, and once: each takes it some milliseconds.
+
+Prints one JSON line; `value` is spans per CPU-second, batches of 512, plain; each figure is the median of its rounds.
+
+    python tests/bench/ingest.py [--spans 200000] [--rounds 3] [--seconds 20] [--phoenix ~/phoenix/bin/phoenix]
 """
 
 from __future__ import annotations
@@ -21,11 +25,13 @@ import os
 import random
 import re
 import socket
+import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -35,7 +41,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 
 CONNECTIONS: Final = 4
 RATE: Final = 10_000
@@ -43,6 +49,9 @@ IDLE: Final = 0.05
 """Seconds of CPU in a second in which next to nothing is done."""
 MARK: Final = b"\x5a" * 12
 """In every trace id: replaced in each body, because bodies that are equal are taken once."""
+SPAN_MARK: Final = b"\x5b" * 4
+"""The same in every span id: Phoenix takes each once, of whatever trace."""
+PHOENIX_SPANS: Final = 4_096
 TEXTS: Final = {
     "http.request.method": "GET",
     "server.address": "shop.example",
@@ -69,7 +78,7 @@ def template(spans: int) -> bytes:
         span = scope_spans.spans.add(
             name=f"GET /item/{number % 20}", kind=2, start_time_unix_nano=now + number
         )
-        span.trace_id, span.span_id = number.to_bytes(4) + MARK, random.randbytes(8)
+        span.trace_id, span.span_id = number.to_bytes(4) + MARK, number.to_bytes(4) + SPAN_MARK
         span.end_time_unix_nano = now + number + 5_000_000
         for key, value in TEXTS.items():
             span.attributes.add(key=key).value.string_value = value
@@ -83,16 +92,16 @@ def bodies(batch: int, spans: int, packed: bool) -> Iterator[bytes]:
     """Yield requests that are all different, of as many spans in all."""
     one = template(batch)
     for _ in range(spans // batch):
-        body = one.replace(MARK, random.randbytes(12))
+        body = one.replace(MARK, random.randbytes(12)).replace(SPAN_MARK, random.randbytes(4))
         yield gzip.compress(body, 1) if packed else body
 
 
 @asynccontextmanager
-async def process(*arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Run a process until the block ends."""
-    child = await asyncio.create_subprocess_exec(
-        *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
+async def process(
+    *arguments: str, output: int = DEVNULL, environment: Mapping[str, str] = os.environ
+) -> AsyncGenerator[Process]:
+    """Run a process until the block ends; its `output` goes nowhere, if it is not to be read: a full pipe would stop it."""
+    child = await asyncio.create_subprocess_exec(*arguments, stdout=output, stderr=DEVNULL, env=environment)
     try:
         yield child
     finally:
@@ -220,7 +229,7 @@ async def stagelight() -> AsyncGenerator[Side]:
     """Run a collector of ours."""
     with tempfile.TemporaryDirectory() as directory:
         arguments = ("-m", "stagelight_collector", "up", "--port", "0", "--data-dir", directory)
-        async with process(sys.executable, *arguments) as child:
+        async with process(sys.executable, *arguments, output=PIPE) as child:
             assert child.stdout is not None
             url = (await child.stdout.readline()).decode().split()[-1]
 
@@ -230,7 +239,17 @@ async def stagelight() -> AsyncGenerator[Side]:
             yield Side(url, [child.pid], stored, f"{url}/healthz")
 
 
-# --- the peer -------------------------------------------------------------------------------------------------------
+async def listening(child: Process, port: int) -> None:
+    """Wait until a process listens on a port, at most a minute."""
+    for _ in range(300):
+        for one in psutil.Process(child.pid).net_connections(kind="tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port:
+                return
+        await asyncio.sleep(0.2)
+    raise SystemExit(f"{psutil.Process(child.pid).cmdline()} does not listen")
+
+
+# --- the peers ------------------------------------------------------------------------------------------------------
 
 
 def free_port() -> int:
@@ -307,18 +326,38 @@ async def rotel() -> AsyncGenerator[Side]:
             async with session.get(where) as answer:
                 return int(await answer.json())
 
-        for _ in range(100):
-            with_sink = psutil.Process(taking.pid).net_connections(kind="tcp")
-            if any(one.status == psutil.CONN_LISTEN for one in with_sink):
-                break
-            await asyncio.sleep(0.2)
+        await listening(taking, port)
         async with process(binary, "start", *flags) as child:
             await asyncio.sleep(1)
             yield Side(f"http://127.0.0.1:{http}", [child.pid, taking.pid], stored)
 
 
-async def compare(spans: int, rounds: int, seconds: int) -> None:
-    """Measure both, and print the line."""
+@asynccontextmanager
+async def phoenix(binary: str) -> AsyncGenerator[Side]:
+    """Run Arize Phoenix; nothing of it leaves the machine."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as directory:
+        settings = {
+            **os.environ,
+            "PHOENIX_WORKING_DIR": directory,
+            "PHOENIX_HOST": "127.0.0.1",
+            "PHOENIX_PORT": str(port),
+            "PHOENIX_GRPC_PORT": str(free_port()),
+            "PHOENIX_TELEMETRY_ENABLED": "false",
+            "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
+        }
+
+        async def stored() -> int:
+            with closing(sqlite3.connect(f"file:{directory}/phoenix.db?mode=ro", uri=True)) as database:
+                return int(database.execute("SELECT count(*) FROM spans").fetchone()[0])
+
+        async with process(binary, "serve", environment=settings) as child:
+            await listening(child, port)
+            yield Side(f"http://127.0.0.1:{port}", [child.pid], stored)
+
+
+async def compare(spans: int, rounds: int, seconds: int, other: str | None) -> None:
+    """Measure all, and print the line; `other` is Phoenix's executable."""
     async with AsyncExitStack() as running:
         sides = [await running.enter_async_context(stagelight())]
         if importlib.util.find_spec("rotel"):
@@ -331,7 +370,11 @@ async def compare(spans: int, rounds: int, seconds: int) -> None:
     line: dict[str, Any] = {"name": "stagelight", "value": ours["512_plain"], "unit": "spans per CPU-second"}
     if peer:
         line |= {"peer": "rotel", "ratio": round(ours["512_plain"] / peer[0]["512_plain"], 2)}
-    print(json.dumps({**line, **ours, "rotel": dict(*peer), "load": os.getloadavg()[0]}))
+    line |= {**ours, "rotel": dict(*peer)}
+    if other:
+        async with phoenix(other) as side:
+            line["phoenix"] = {"512_plain": round(await per_cpu_second(side, 512, PHOENIX_SPANS, False))}
+    print(json.dumps({**line, "load": os.getloadavg()[0]}))
 
 
 def main() -> None:
@@ -340,12 +383,13 @@ def main() -> None:
     parser.add_argument("--spans", type=int, default=200_000, help="spans of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
     parser.add_argument("--seconds", type=int, default=20, help="how long 10,000 spans a second are sent")
+    parser.add_argument("--phoenix", help="the executable of Arize Phoenix, to measure it, too")
     parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.sink:
         sink(arguments.sink)
     else:
-        asyncio.run(compare(arguments.spans, arguments.rounds, arguments.seconds))
+        asyncio.run(compare(arguments.spans, arguments.rounds, arguments.seconds, arguments.phoenix))
 
 
 if __name__ == "__main__":
