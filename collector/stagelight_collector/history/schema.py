@@ -38,6 +38,8 @@ MIGRATIONS: Final[Sequence[Callable[[], Sequence[str]]]] = (
 
 VERSION: Final = len(MIGRATIONS)
 
+_NEEDS: Final = "it needs ClickHouse 24.12 or later, and the right to create and alter tables"
+
 
 def create_database(handle: Handle, database: str, layout: Layout | None = None) -> None:
     """Create the database where it is missing."""
@@ -74,7 +76,8 @@ def migrate(handle: Handle, layout: Layout | None = None) -> None:
     down last.
 
     Raises:
-        HistoryError: The schema is newer than this collector, or the engine refuses a statement.
+        HistoryError: The schema is newer than this collector, or the engine refuses a statement, or (`retryable`)
+            it cannot be reached any more.
     """
     layout = layout or found_layout(handle)
     for statement in layout.statements(_VERSIONS_TABLE):
@@ -96,9 +99,12 @@ def _apply(handle: Handle, statement: str, number: int) -> None:
     try:
         handle.command(statement)
     except Exception as error:
+        answered = getattr(error, "code", None) is not None
+        remedy = (
+            _NEEDS if answered else "start again when the server can be reached: it goes on where it stopped"
+        )
         raise HistoryError(
-            f"history cannot be brought to schema {number}: {reason(error)}; "
-            "it needs ClickHouse 24.12 or later, and the right to create and alter tables"
+            f"history cannot be brought to schema {number}: {reason(error)}; {remedy}", retryable=not answered
         ) from error
 
 

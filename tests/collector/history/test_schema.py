@@ -29,9 +29,10 @@ class Killed(BaseException):
 class Mortal:
     """A handle that dies after some statements."""
 
-    def __init__(self, handle: Handle, lives: int) -> None:
+    def __init__(self, handle: Handle, lives: int, death: BaseException) -> None:
         self._handle = handle
         self._lives = lives
+        self._death = death
         self.query, self.raw_query = handle.query, handle.raw_query
         self.insert = handle.insert
         self.close = handle.close
@@ -45,7 +46,7 @@ class Mortal:
     ) -> object:
         """Act, or die."""
         if self._lives == 0:
-            raise Killed
+            raise self._death
         self._lives -= 1
         return self._handle.command(cmd, parameters, settings=settings)
 
@@ -57,7 +58,9 @@ def tables(ask: Callable[[str], Sequence[Sequence[Any]]], database: str) -> list
     return sorted((str(name), str(create).replace(database, "")) for name, create in rows)
 
 
-def migrated(engine_path: Path, database: str, lives: Sequence[int]) -> list[tuple[str, str]]:
+def migrated(
+    engine_path: Path, database: str, lives: Sequence[int], death: BaseException | None = None
+) -> list[tuple[str, str]]:
     """Migrate a new database, dying after so many statements each time, then to the end; return what there is."""
     engine = engine_of(f"chdb://{engine_path}", data_dir=engine_path)
     with ThreadPoolExecutor(1) as thread:
@@ -69,7 +72,7 @@ def migrated(engine_path: Path, database: str, lives: Sequence[int]) -> list[tup
             handle = engine.connect(database=database, settings={})
             for count in lives:
                 with pytest.raises(Killed):
-                    schema.migrate(Mortal(handle, count))
+                    schema.migrate(Mortal(handle, count, death or Killed()))
             schema.migrate(handle)
             found = tables(lambda sql: handle.query(sql).result_rows, database)
             handle.close()
@@ -123,6 +126,15 @@ async def test_an_engine_that_refuses_a_migration_is_told_with_the_remedy(
         match=rf"^history cannot be brought to schema {schema.VERSION}: .*nobody_knows_this.*; it needs ClickHouse 24",
     ):
         await open_history(dsn, data_dir=engine_path)
+
+
+def test_a_link_that_breaks_during_a_migration_is_not_called_an_old_server(engine_path: Path) -> None:
+    reset = ConnectionResetError(104, "Connection reset by peer")
+    with pytest.raises(
+        HistoryError, match=r": connection reset by peer; start again when the server"
+    ) as found:
+        migrated(engine_path, "cut_off", [3], reset)
+    assert found.value.retryable
 
 
 async def test_a_migration_runs_once_and_in_order(
