@@ -1,7 +1,7 @@
 """The archive moves what the journal holds into history, each batch exactly once (invariant I1).
 
 A batch is a range of journal entries that is written down in the journal before it is inserted. After a crash the
-same range is built again, and history leaves out what it has already; only then are the entries deleted. A range
+same range, or what is left of it, is built again, and history leaves out what it has already; then the entries go. A range
 holds all events of its own entries: one of which an event still waits for its run does not go in.
 """
 

@@ -35,7 +35,8 @@ class Entry:
 class Plan:
     """A batch on its way to history: the entries `first` to `last`, both included.
 
-    The borders are durable, so the same batch is built again after a crash and the store can recognise it.
+    The borders are durable, so the same batch is built again after a crash and the store can recognise it. Once it is in
+    history its entries leave in portions: after a crash in between, `first` is the first that is left.
     Entries in between may be missing only where the file was damaged.
     """
 

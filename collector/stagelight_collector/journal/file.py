@@ -1,9 +1,8 @@
 """The journal's SQLite file: every method runs on the journal's writer thread.
 
 WAL with `synchronous=FULL`: a commit returns after the log is synced, so one transaction of many arrivals costs
-one sync. What takes longer is kept away from who waits for that sync: the reader copies the log into the file, and
-what left for history is deleted in portions. Between a failed commit and the next one the same connection is kept: SQLite then writes over the
-unsynced frames instead of believing them.
+one sync. What left for history is deleted in portions, so that nobody waits long for that. Between a failed commit
+and the next one the same connection is kept: SQLite then writes over the unsynced frames instead of believing them.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from stagelight_collector.journal.salvage import finish_renaming, is_interrupted
 from stagelight_collector.journal.schema import (
     PAGE_BYTES,
     WAL_CEILING,
+    DamageFound,
     checksum_of,
     connect_writer,
     digest_of,
@@ -46,9 +46,6 @@ ENTRY_OVERHEAD: Final = 256
 PORTION_BYTES: Final = 2 << 20
 """Entries of so many bytes are deleted in one transaction: who appends meanwhile waits some milliseconds."""
 _VACUUM_PAGES: Final = 2 * PORTION_BYTES // PAGE_BYTES
-TRANSACTION_PAGES: Final = 4
-ENTRY_PAGES: Final = 1
-"""Pages of the log beside bodies, about."""
 _SPARE_PAGES: Final = (64 << 20) // PAGE_BYTES
 
 
@@ -82,8 +79,6 @@ class JournalFile:
         self._lock: FileLock | None = None
         self._db: sqlite3.Connection | None = None
         self.extent = Extent()
-        self.logged = 0
-        """Bytes, about, that went into the log; whoever has it copied sets this back."""
         self._arrived = 0
         """Since digests were forgotten."""
         self._forget_at = 0
@@ -134,7 +129,6 @@ class JournalFile:
         self._arrived = 0 if forgets else arrived
         if forgets:
             self._forget_at = now + FORGET_NS
-        self.logged += TRANSACTION_PAGES * PAGE_BYTES
         stored = [(seq, arrival) for seq, arrival in zip(seqs, arrivals, strict=True) if seq is not None]
         if stored:
             size = sum(len(arrival.body) + ENTRY_OVERHEAD for _, arrival in stored)
@@ -144,7 +138,6 @@ class JournalFile:
                 entries=self.extent.entries + len(stored),
                 bytes=self.extent.bytes + size,
             )
-            self.logged += size + len(stored) * ENTRY_PAGES * PAGE_BYTES
         return seqs
 
     def plan(self, last: int) -> Plan:
@@ -171,17 +164,19 @@ class JournalFile:
         """
         with self._transaction() as db:
             border, count, size = _portion(db, last)
-            db.execute("DELETE FROM entries WHERE seq <= ?", (border,))
+            if db.execute("DELETE FROM entries WHERE seq <= ?", (border,)).rowcount != count:
+                raise DamageFound(f"the entries up to {border} are not in order")
             db.execute("UPDATE state SET committed = max(committed, ?)", (border,))
+            extent = Extent(
+                max(self.extent.committed, border),
+                self.extent.tail,
+                self.extent.entries - count,
+                self.extent.bytes - size,
+            )
             if border == last:
                 db.execute("UPDATE state SET planned = NULL")
-        committed = max(self.extent.committed, border)
-        self.extent = Extent(
-            committed,
-            max(self.extent.tail, committed),
-            self.extent.entries - count,
-            self.extent.bytes - size,
-        )
+                extent = _measure(db)
+        self.extent = extent
         self._shrink()
         return border == last
 

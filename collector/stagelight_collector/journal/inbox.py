@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from stagelight_collector.journal.contract import Entry, JournalClosed, JournalFull, JournalUnavailable
 from stagelight_collector.journal.file import ENTRY_OVERHEAD, Arrival, JournalFile
 from stagelight_collector.journal.reader import Reader
-from stagelight_collector.journal.schema import CHECKPOINT_BYTES, is_corruption
+from stagelight_collector.journal.schema import is_corruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _Body: TypeAlias = bytes
 """Inside the class, `bytes` is a property."""
-
-_log: Final = logging.getLogger(__name__)
 
 _GROUP_BYTES: Final = 32 << 20
 _QUEUE_BYTES: Final = 64 << 20
@@ -73,7 +70,6 @@ class Journal:
         self._waiting: list[tuple[Arrival, asyncio.Future[Entry | None]]] = []
         self._queued = 0
         self._flusher: asyncio.Task[None] | None = None
-        self._copier: asyncio.Task[None] | None = None
         self._grown = asyncio.Event()
         self.counters = JournalCounters()
 
@@ -132,8 +128,6 @@ class Journal:
             self._closing = True
             if self._flusher is not None:
                 await asyncio.wait([self._flusher])
-            if self._copier is not None:  # looked for now: the flusher begins it
-                await asyncio.wait([self._copier])
             try:
                 await self._read(self._reader.close)
                 await self._write(self._file.close)
@@ -204,11 +198,12 @@ class Journal:
     async def commit(self, last: int) -> None:
         """Entries up to `last` are in history: delete them and the plan, in portions between the appends.
 
-        After a crash or an error in between, `committed` is what was deleted, and the plan is for the rest.
+        After a crash, an error or `close` in between, `committed` is what was deleted, and the plan is for the rest.
         """
-        self._require_open()
-        while not await self._write(self._file.commit, last):
-            pass
+        done = False
+        while not done:
+            self._require_open()
+            done = await self._write(self._file.commit, last)
 
     async def _flush(self) -> None:
         """One transaction after another, each with all that arrived during the one before."""
@@ -220,18 +215,6 @@ class Journal:
                 self._fail(group, error)
             else:
                 self._acknowledge(group, seqs)
-                self._have_log_copied()
-
-    def _have_log_copied(self) -> None:
-        if self._file.logged >= CHECKPOINT_BYTES and (self._copier is None or self._copier.done()):
-            self._file.logged = 0
-            self._copier = asyncio.create_task(self._copy_log(), name="journal-copier")
-
-    async def _copy_log(self) -> None:
-        try:
-            await self._read(self._reader.checkpoint)
-        except JournalUnavailable as error:
-            _log.warning("The write-ahead log grows: %s.", error)
 
     def _take_group(self) -> list[tuple[Arrival, asyncio.Future[Entry | None]]]:
         size = count = 0

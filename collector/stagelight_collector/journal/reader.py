@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 COLUMNS: Final = "seq, CAST(signal AS BLOB), received, checksum, CAST(body AS BLOB)"
 """As bytes, because damaged text would not be text any more."""
 _SIGNALS: Final = {signal.encode(): signal for signal in Signal}
-_PASSES: Final = 4
-"""Each copies what was appended during the one before, so the last ones are short."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -37,7 +35,9 @@ class Reader:
         entries: list[Entry] = []
         room = limit_bytes
         with self.pause:
-            rows = self._connected().execute(
+            if self._db is None:
+                self._db = connect(self._path)
+            rows = self._db.execute(
                 f"SELECT {COLUMNS} FROM entries WHERE seq > ? ORDER BY seq",  # noqa: S608 # a constant
                 (after,),
             )
@@ -51,19 +51,6 @@ class Reader:
                 # An unfinished SELECT is an open read transaction: the log could not be reset.
                 rows.close()
         return entries
-
-    def checkpoint(self) -> None:
-        """Copy the log into the file while others append to it; the next append then starts the log anew."""
-        with self.pause:
-            for _ in range(_PASSES):
-                busy, logged, copied = self._connected().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                if busy or logged == copied:
-                    return
-
-    def _connected(self) -> sqlite3.Connection:
-        if self._db is None:
-            self._db = connect(self._path)
-        return self._db
 
     def close(self) -> None:
         """Safe at any time, and twice."""

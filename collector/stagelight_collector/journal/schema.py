@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 PAGE_BYTES: Final = 16 << 10
 """Of a new file. A request of 512 spans is stored in 1.3 ms of CPU, with pages of half the size in 2.0; small ones take the same."""
-CHECKPOINT_BYTES: Final = 16 << 20
-"""From so many on the log is copied into the file, beside the appends."""
-LATEST_CHECKPOINT_BYTES: Final = 2 * CHECKPOINT_BYTES
-"""From so many on whoever appends copies what is left, and waits for it."""
+CHECKPOINT_BYTES: Final = 4 << 20
+"""From so many on a commit copies the log into the file: some milliseconds, for which whoever appends waits.
+
+It is the writer's connection that does it, though another's would let nobody wait: up to SQLite 3.51.2 a checkpoint on another
+connection that begins when all is copied, while a writer starts the log anew, can lose what was committed
+(https://sqlite.org/wal.html#walresetbug).
+"""
 WAL_CEILING: Final = 64 << 20
 
 _TABLES: Final = (
@@ -37,7 +40,7 @@ _CORRUPT_AT_OPEN: Final = _CORRUPT | {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMA
 
 
 class DamageFound(sqlite3.DatabaseError):
-    """The check found what opening did not."""
+    """Of the content, found by us and not by SQLite."""
 
 
 def digest_of(signal: str, body: bytes) -> bytes:
@@ -60,7 +63,9 @@ def next_seq(db: sqlite3.Connection) -> int:
 
 def is_corruption(error: BaseException | None) -> bool:
     """Whether the file itself is at fault, and not the disk's space or the moment."""
-    return isinstance(error, sqlite3.Error) and _primary_code(error) in _CORRUPT
+    return isinstance(error, DamageFound) or (
+        isinstance(error, sqlite3.Error) and _primary_code(error) in _CORRUPT
+    )
 
 
 def is_damage_at_open(path: Path, error: sqlite3.Error) -> bool:
@@ -68,7 +73,7 @@ def is_damage_at_open(path: Path, error: sqlite3.Error) -> bool:
     code = _primary_code(error)
     if code == sqlite3.SQLITE_READONLY:  # one flipped bit in the header says so, but the file system does not
         return os.access(path, os.W_OK)
-    return isinstance(error, DamageFound) or code in _CORRUPT_AT_OPEN
+    return is_corruption(error) or code in _CORRUPT_AT_OPEN
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -98,7 +103,7 @@ def connect_writer(path: Path, first_seq: int) -> sqlite3.Connection:
         # Some builds of SQLite write zeros over all that is deleted: as much again as was stored.
         db.execute("PRAGMA secure_delete=FAST")
         page_bytes = db.execute("PRAGMA page_size").fetchone()[0]
-        db.execute(f"PRAGMA wal_autocheckpoint={LATEST_CHECKPOINT_BYTES // page_bytes}")
+        db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_BYTES // page_bytes}")
         db.execute(f"PRAGMA journal_size_limit={WAL_CEILING}")
         if not version:
             _create(db, first_seq)

@@ -28,7 +28,7 @@ from stagelight_collector.journal.file import (
     JournalFile,
 )
 from stagelight_collector.journal.reader import Reader
-from stagelight_collector.journal.schema import PAGE_BYTES, connect_writer
+from stagelight_collector.journal.schema import CHECKPOINT_BYTES, PAGE_BYTES, connect_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -285,6 +285,10 @@ def _file_bytes(path: Path) -> int:
     return path.stat().st_size
 
 
+def _replace(path: Path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
 def _log_bytes(path: Path) -> int:
     """The part of the write-ahead log that is in use."""
     with closing(sqlite3.connect(path)) as db:
@@ -300,17 +304,15 @@ def _filled(path: Path, clock: Any, entries: int, size: int) -> JournalFile:
     return file
 
 
-async def test_the_log_is_copied_into_the_file_without_the_appends(opened: Opened, path: Path) -> None:
-    async with opened() as journal:
-        for number in range(sent := 10):
-            await journal.append(Signal.LOGS, number.to_bytes(2) * (1 << 19), 0)
-        assert _file_bytes(path) < 1 << 20  # the log is not long enough
-        while _file_bytes(path) < 10 << 20:
-            sent += 1
-            assert sent < 30  # at 32 MiB whoever appends would copy it
-            await journal.append(Signal.LOGS, sent.to_bytes(2) * (1 << 19), 0)
-            await journal.read(journal.tail)  # its turn is after the copy's
-        assert len(await journal.read(journal.committed, 1 << 30)) == sent
+def test_the_log_is_copied_in_small_parts_while_it_grows(path: Path, clock: Any) -> None:
+    file = _filled(path, clock, 0, 0)
+    try:
+        for number in range(40):
+            file.append([Arrival(Signal.LOGS, number.to_bytes(2) * 200_000, 0)])
+            assert _file_bytes(path.with_name(f"{path.name}-wal")) < 1.3 * CHECKPOINT_BYTES
+        assert _file_bytes(path) > 16_000_000 - CHECKPOINT_BYTES
+    finally:
+        file.close()
 
 
 async def test_appends_take_turns_with_the_deletion_of_what_left(opened: Opened) -> None:
@@ -351,6 +353,50 @@ async def test_a_plan_that_was_deleted_in_part_goes_on_with_the_rest(
         path.name,
         f"{path.name}.lock",
     }  # none is damaged
+
+
+async def test_closing_while_entries_leave_is_no_error_of_the_disk(opened: Opened) -> None:
+    async with opened() as journal:
+        for number in range(12):
+            await journal.append(Signal.LOGS, number.to_bytes(2) * (1 << 19), 0)
+        await journal.plan(last := journal.tail)
+        leaving = asyncio.create_task(journal.commit(last))
+        while journal.entries == 12:  # noqa: ASYNC110 - another thread's
+            await asyncio.sleep(0)
+        await journal.close()
+        with pytest.raises(JournalClosed):
+            await leaving
+    async with opened() as journal:
+        assert await journal.unfinished() == Plan(journal.committed + 1, last)
+
+
+async def test_a_body_whose_length_the_disk_changed_leaves_no_wrong_sum(opened: Opened, path: Path) -> None:
+    async with opened() as journal:
+        seqs = await _fill(journal, 3)
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE entries SET body = zeroblob(9000) WHERE seq = ?", (seqs[1],))
+        await journal.commit(seqs[1])
+        assert (journal.entries, journal.bytes) == (1, len("body-2") + ENTRY_OVERHEAD)
+
+
+async def test_entries_out_of_order_are_damage_and_no_endless_loop(opened: Opened, path: Path) -> None:
+    async with opened() as journal:
+        for number in range(12):
+            await journal.append(Signal.LOGS, number.to_bytes(2) * 450_000, 0)
+        first, last = journal.committed + 1, journal.tail
+    async with opened() as journal:
+        _replace(path, _varint(first + 1), _varint(first + 1 - (1 << 40)))
+        for number in range(4):  # more than SQLite keeps of the file in memory
+            await journal.append(Signal.LOGS, number.to_bytes(2) * (1 << 19), 0)
+        await journal.commit(last)
+        assert (journal.committed, journal.entries) == (last, 4)
+    assert [*path.parent.glob("*.damaged-*0")]
+
+
+def _varint(number: int) -> bytes:
+    """As SQLite writes a row number."""
+    low, *high = [number >> shift & 0x7F for shift in range(0, number.bit_length(), 7)]
+    return bytes([*(0x80 | part for part in reversed(high)), low])
 
 
 def test_what_leaves_is_not_written_once_more(path: Path, clock: Any) -> None:

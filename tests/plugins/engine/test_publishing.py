@@ -232,6 +232,7 @@ async def told_of(
     await publisher.start()
     made = await plane.create(cls.__name__)
     await work(plane, made.id)
+    await plane.house.ledger.durable()
     async with asyncio.timeout(60):
         while plane.health().unpublished:  # noqa: ASYNC110 - a figure tells nobody
             await asyncio.sleep(0.01)

@@ -160,6 +160,18 @@ def test_a_workflow_is_forgotten_with_all_that_it_has(store: Store) -> None:
     assert (store.workflows(), store.versions(), store.counts(), store.outbox(0, 10)) == ([], [], {}, [])
 
 
+def test_the_log_is_copied_into_the_file_while_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "engine.sqlite"
+    store = SqliteStore(path)
+    for seq in range(1, 400):
+        store.write(Batch(creates=[row(seq, params=b'"%s"' % (b"x" * 50_000))]))
+    sizes = [file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal"))]
+    store.close()
+
+    assert sizes[0] > 15_000_000
+    assert sizes[1] < 5_000_000
+
+
 def test_the_file_is_a_wal_that_is_synced_at_every_commit(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "engine.sqlite")
     writer = store._writer  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - what is promised of it

@@ -1,6 +1,7 @@
 """SQLite as the store: one file, WAL, every commit synced, one writer thread.
 
-The writer leaves checkpoints to a thread (`checkpoints`), because a long one would hold up those who create instances.
+The writer also copies the log into the file, little by little. A thread with a connection of its own must not: up to SQLite 3.51.2
+its checkpoint may lose what is committed meanwhile (https://sqlite.org/wal.html#walresetbug); nor is it faster.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import orjson
 
 from stagelight_plugins.engine.errors import StoreDamaged, StoreInUse, StoreUnavailable
 from stagelight_plugins.engine.store import COLUMNS, Batch, Entry, Row, Slice, VersionRow, WorkflowRow
-from stagelight_plugins.engine.store.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 CACHE_KIB: Final = 65_536
+CHECKPOINT_PAGES: Final = 1_000
+"""Of 4 KiB, in the log: a commit that passes them copies them into the file, which takes some milliseconds."""
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -52,7 +54,6 @@ class SqliteStore:
             self._lock.close()
             raise StoreDamaged(str(path), str(error)) from error
         self._reading = threading.RLock()
-        self._checkpoints = Checkpoints(path)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -63,7 +64,7 @@ class SqliteStore:
     def _prepare(self) -> None:
         self._writer.execute("PRAGMA journal_mode = WAL")
         self._writer.execute("PRAGMA synchronous = FULL")
-        self._writer.execute("PRAGMA wal_autocheckpoint = 0")
+        self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         self._writer.executescript(
             files("stagelight_plugins.engine.store").joinpath("schema.sql").read_text()
         )
@@ -83,7 +84,6 @@ class SqliteStore:
                 raise
         except sqlite3.Error as error:
             raise StoreUnavailable(str(error)) from error
-        self._checkpoints.committed(self._writer)
         return refused
 
     def _write(self, batch: Batch) -> list[int]:
@@ -272,7 +272,6 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file; other processes may have it then."""
-        self._checkpoints.close()
         self._reader.close()
         self._writer.close()
         self._lock.close()

@@ -146,7 +146,7 @@ async def test_streams_end_when_the_collector_stops(
 
 async def test_a_failed_attempt_says_how_long_its_retry_waits(driver: Driver, reader: Reader) -> None:
     instance = await driver.create("Undo")
-    await driver.until("Undo", instance, "waiting")
+    await driver.until("Undo", instance, lambda found: len(found.steps) == 2)  # it waits for its retry, too
     await driver.instances.status.edit(
         instance,
         status="terminate",
