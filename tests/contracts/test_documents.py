@@ -15,7 +15,6 @@ import pytest
 
 from stagelight.conventions import EventType
 from stagelight_collector.cli import CommandHost, build
-from stagelight_collector.cli.commands import CORE
 from stagelight_plugins.manager import BUILT_IN, Plugins
 
 if TYPE_CHECKING:
@@ -32,13 +31,16 @@ def blocks(path: Path, language: str) -> list[str]:
 
 def commands(group: click.Group, prefix: str = "stagelight") -> Iterator[tuple[str, click.Command]]:
     """Yield every command with its full name."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         yield f"{prefix} {name}", command
         if isinstance(command, click.Group):
             yield from commands(command, f"{prefix} {name}")
 
 
-PLUGINS = Plugins([("commands", CORE)])
+PLUGINS = Plugins()
 ALL_COMMANDS = dict(commands(build(PLUGINS)))
 
 

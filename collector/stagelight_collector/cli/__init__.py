@@ -11,7 +11,7 @@ import click
 from stagelight_collector import config, places
 from stagelight_collector.cli import usage
 from stagelight_collector.cli.client import configured_url
-from stagelight_collector.cli.commands import CORE
+from stagelight_collector.cli.commands import Commands
 from stagelight_plugins.errors import BadSettings, PluginError
 from stagelight_plugins.manager import Plugins
 
@@ -25,18 +25,10 @@ _SAY_THEMSELVES: Final = frozenset({"up", "plugins", "doctor"})
 """Commands that deal with broken plugins in their own way."""
 
 
-class _Group(click.Group):
-    """Lists the commands in the order in which a user meets them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(self.commands)
-
-
 def build(plugins: Plugins) -> click.Group:
     """Return the command line with the commands of all plugins."""
 
-    @click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
     @click.version_option(importlib.metadata.version("stagelight"), package_name="stagelight")
     def cli() -> None:
         """See every stage of every workflow, live."""
@@ -98,9 +90,7 @@ def _run(arguments: list[str]) -> int:
 def _plugins() -> Plugins:
     """Load what the configuration names. What is wrong with it is for the command to say that needs it."""
     settings = config.read().settings
-    core = [("commands", CORE)]
-    blocked = set(settings.plugin_names("block")) - dict(core).keys()
-    return Plugins(core, load=settings.plugin_names("load"), block=blocked, strict=False)
+    return Plugins(load=settings.plugin_names("load"), block=settings.plugin_names("block"), strict=False)
 
 
 def _fail(code: int, *lines: str) -> int:

@@ -1,33 +1,45 @@
-"""The collector's own commands, registered through the same hook as a plugin's."""
+"""The command line's commands: the collector's own, imported when one is asked for, and those of plugins.
+
+Most of what one command needs, another does not: `runs list` has no need of a server, and a server none of a terminal's
+colours. Where all were imported at once, each waited a second and more for the others.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import pkgutil
+from typing import TYPE_CHECKING, Final, cast
 
-from stagelight_collector.cli.configuration import config_group
-from stagelight_collector.cli.demo import demo
-from stagelight_collector.cli.doctor import doctor
-from stagelight_collector.cli.grafana import grafana
-from stagelight_collector.cli.history import history
-from stagelight_collector.cli.plugins import plugins
-from stagelight_collector.cli.run import run
-from stagelight_collector.cli.runs import runs
-from stagelight_collector.cli.sql import sql
-from stagelight_collector.cli.up import up
-from stagelight_plugins import hookimpl
+import click
 
 if TYPE_CHECKING:
-    import click
+    from collections.abc import Mapping
+
+_OWN: Final[Mapping[str, str]] = {
+    "demo": "demo:demo",
+    "up": "up:up",
+    "run": "run:run",
+    "runs": "runs:runs",
+    "sql": "sql:sql",
+    "history": "history:history",
+    "grafana": "grafana:grafana",
+    "plugins": "plugins:plugins",
+    "doctor": "doctor:doctor",
+    "config": "configuration:config_group",
+}
+"""Where in this package each is, in the order in which a user meets them."""
 
 
-class Commands:
-    """Registers the commands."""
+class Commands(click.Group):
+    """The commands, the collector's own before those that plugins added."""
 
-    @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        """Add them, in the order in which a user meets them."""
-        for command in (demo, up, run, runs, sql, history, grafana, plugins, doctor, config_group):
-            cli.add_command(command)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names."""
+        del ctx
+        return list(dict.fromkeys([*_OWN, *self.commands]))
 
-
-CORE: Final = Commands()
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; None if there is none of that name."""
+        added = super().get_command(ctx, cmd_name)
+        if added is not None or cmd_name not in _OWN:
+            return added
+        return cast("click.Command", pkgutil.resolve_name(f"{__package__}.{_OWN[cmd_name]}"))

@@ -20,7 +20,7 @@ from stagelight_collector import config
 from stagelight_collector.app import Collector
 from stagelight_collector.cli.bars import Bars
 from stagelight_collector.cli.browser import show
-from stagelight_collector.cli.failures import explained
+from stagelight_collector.cli.starting import explained
 from stagelight_collector.demo.sample import Sample
 from stagelight_collector.errors import PortTaken
 

@@ -1,41 +1,11 @@
-"""What can go wrong at start-up, said in one line that names the remedy."""
+"""What the user can mend, said in one line."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 import click
-
-from stagelight_collector.bus.contract import BusUnusable
-from stagelight_collector.errors import ClickHousePortUnusable, DataDirUnusable, PortRefused, PortTaken
-from stagelight_collector.history import HistoryError
-from stagelight_collector.journal import JournalError
-from stagelight_collector.security import UnsafeBind
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 
 class UserError(click.ClickException):
     """Something that the user can mend."""
 
     exit_code = 2
-
-
-@contextmanager
-def explained() -> Generator[None]:
-    """Turn the errors that a user can mend into one line each."""
-    try:
-        yield
-    except (
-        BusUnusable,
-        PortTaken,
-        PortRefused,
-        ClickHousePortUnusable,
-        DataDirUnusable,
-        HistoryError,
-        JournalError,
-        UnsafeBind,
-    ) as error:
-        raise UserError(str(error)) from error

@@ -11,7 +11,7 @@ import click
 from stagelight_collector import config
 from stagelight_collector.cli import lines
 from stagelight_collector.cli.client import Client
-from stagelight_collector.cli.failures import explained
+from stagelight_collector.cli.starting import explained
 from stagelight_collector.cli.tables import print_table
 from stagelight_collector.history import preparing
 from stagelight_collector.history.engine import ServerEngine, engine_of

@@ -14,8 +14,8 @@ import click
 from stagelight_collector import config
 from stagelight_collector.app import Collector
 from stagelight_collector.cli.browser import show
-from stagelight_collector.cli.failures import explained
 from stagelight_collector.cli.signals import Signals
+from stagelight_collector.cli.starting import explained
 from stagelight_plugins import garbage, stragglers
 
 _QUIET: Final = ("urllib3.connectionpool", "clickhouse_connect")
@@ -85,8 +85,9 @@ def up(
 async def _serve(settings: config.Settings, open_: bool) -> None:
     signals = Signals()
     collector = Collector(settings)
-    if await signals.before(collector.start()):
-        garbage.quieten()
+    with garbage.starting():
+        ready = await signals.before(collector.start())
+    if ready:
         try:
             await _until_stopped(collector, signals, open_)
         finally:

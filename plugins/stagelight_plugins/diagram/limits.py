@@ -1,4 +1,4 @@
-"""What bounds the reading of one source."""
+"""What bounds the reading of one source, and how much of them is sent at once."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ MAX_WORK: Final = 400_000
 MAX_SECONDS: Final = 2.0
 """Processor time."""
 MAX_MODULES: Final = 200
+MOST_BODY: Final = 8 * 1024 * 1024
+"""Bytes of what is pushed to a collector at once."""
 
 
 class Budget:

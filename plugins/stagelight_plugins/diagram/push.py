@@ -13,7 +13,7 @@ import click
 
 from stagelight import settings
 from stagelight.redaction import redact_source
-from stagelight_plugins.diagram.routes import MOST_BODY
+from stagelight_plugins.diagram.limits import MOST_BODY
 from stagelight_plugins.options import json_option, url_option
 
 SUFFIXES: Final = (".py", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".cts", ".tsx")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from stagelight.sources import version_of
 from stagelight_plugins.diagram.artist import is_inside
+from stagelight_plugins.diagram.limits import MOST_BODY
 from stagelight_plugins.diagram.store import DRAWN, File
 from stagelight_plugins.validation import first_problem
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from stagelight_plugins.diagram.artist import Artist
     from stagelight_plugins.diagram.store import Found, Store
 
-MOST_BODY: Final = 8 * 1024 * 1024
-"""Bytes of a pushed body."""
 MOST_WAITING: Final = 50
 """Pushes that may wait for their answer."""
 HINT: Final = "A workflow of the agent's sends its code by itself when it runs; for others there is `stagelight diagram push`."

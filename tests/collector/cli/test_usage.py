@@ -152,3 +152,19 @@ def test_every_command_fits_a_line_of_the_help(stagelight: Callable[..., Answer]
 
     assert "..." not in listing
     assert max(len(line.split(maxsplit=1)[1]) for line in listing.strip().splitlines()) < 50
+
+
+def test_a_command_that_asks_a_collector_loads_none_of_it() -> None:
+    code = """
+import gc, sys
+from stagelight_collector.__main__ import main
+sys.argv = ["stagelight", "runs", "list", "--help"]
+main()
+assert gc.isenabled()
+print({"aiohttp", "chdb", "stagelight_collector.app"} & set(sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr == "set()\n"
+    assert "stagelight runs list [OPTIONS]" in done.stdout

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from stagelight import conventions as c
 from stagelight_collector.app import Collector
 from stagelight_collector.config import Settings
-from stagelight_plugins.diagram import routes as routes_module
+from stagelight_plugins.diagram.limits import MOST_BODY
 from stagelight_plugins.diagram.push import push
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ async def test_nothing_known_is_no_error_and_says_what_to_do(client: Client) -> 
         ({"main": "a.py"}, 400, "files: Field required"),
         ({"main": "b.py", "files": {"a.py": ""}}, 400, "'b.py' is not among the files"),
         ({"main": "../a.py", "files": {"../a.py": ""}}, 400, "is no path below the project's directory"),
-        (b"x" * (routes_module.MOST_BODY + 1), 413, "larger than 8 MiB"),
+        (b"x" * (MOST_BODY + 1), 413, "larger than 8 MiB"),
     ],
 )
 async def test_a_push_that_cannot_be_taken_says_why(
