@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 PORTION: Final = 64
 """How many candidates the list of runs looks at first, at least; four times as many each time it finds too few."""
 
+SPARE: Final = 3
+"""How many times as many candidates as runs are wanted it looks at first: most runs are heard of in two periods."""
+
+SPARE_OF_FEW: Final = 1.25
+"""The same where next to each candidate is another run of those that are asked for; one that is looked up for nothing costs 0.2 ms."""
+
 BUDGET: Final = 100_000
 """How many candidates one page may look at; then it is handed out as it is."""
 
@@ -210,22 +216,25 @@ class FarWalk(Walk):
         return peeked or super()._next(most)
 
 
-def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, portion: int) -> Walk:
+def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, limit: int) -> Walk:
     """Return the way that finds the fewest candidates."""
-    given = {"since": since, "before": before, "portion": portion}
+
+    def given(spare: float) -> dict[str, int]:
+        return {"since": since, "before": before, "portion": max(PORTION, int(spare * limit))}
+
     by_end = (
         wanted.status in _ENDS or wanted.error or (wanted.min_duration, wanted.max_duration) != (None, None)
     )
     if by_end:
-        return EndingsWalk(handle, wanted, queries.ENDED, **given)
+        return EndingsWalk(handle, wanted, queries.ENDED, **given(SPARE_OF_FEW))
     if wanted.attributes:
         first = queries.with_attributes(1)[0]
-        return FarWalk(handle, wanted, queries.Way(first, first), *SIEVED, **given)
+        return FarWalk(handle, wanted, queries.Way(first, first), *SIEVED, **given(SPARE_OF_FEW))
     if wanted.status is not None:
-        return FarWalk(handle, wanted, queries.OPEN, SIFTED, **given)
+        return FarWalk(handle, wanted, queries.OPEN, SIFTED, **given(SPARE))
     if wanted.q:
-        return FarWalk(handle, wanted, queries.TEXTS, SCANNED, **given)
-    return Walk(handle, wanted, **given)
+        return FarWalk(handle, wanted, queries.TEXTS, SCANNED, **given(SPARE))
+    return Walk(handle, wanted, **given(SPARE))
 
 
 def latest(handle: Handle, since: int, workflow: str = "") -> dict[str, Any]:

@@ -102,9 +102,9 @@ async def walked(history: History, wanted: RunFilter, limit: int) -> list[str]:
             return found
 
 
-def _plainly(handle: Any, wanted: RunFilter, **given: int) -> walks.Walk:
+def _plainly(handle: Any, wanted: RunFilter, *, limit: int, **given: int) -> walks.Walk:
     """Walk through all runs, whatever is wanted."""
-    return walks.Walk(handle, wanted, **given)
+    return walks.Walk(handle, wanted, portion=limit, **given)
 
 
 @pytest.mark.usefixtures("many")

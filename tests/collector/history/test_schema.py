@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,17 +67,14 @@ def migrated(
     with ThreadPoolExecutor(1) as thread:
 
         def work() -> list[tuple[str, str]]:
-            handle = engine.connect(database=None, settings={})
-            schema.create_database(handle, database)
-            handle.close()
-            handle = engine.connect(database=database, settings={})
-            for count in lives:
-                with pytest.raises(Killed):
-                    schema.migrate(Mortal(handle, count, death or Killed()))
-            schema.migrate(handle)
-            found = tables(lambda sql: handle.query(sql).result_rows, database)
-            handle.close()
-            return found
+            with closing(engine.connect(database=None, settings={})) as handle:
+                schema.create_database(handle, database)
+            with closing(engine.connect(database=database, settings={})) as handle:
+                for count in lives:
+                    with pytest.raises(Killed):
+                        schema.migrate(Mortal(handle, count, death or Killed()))
+                schema.migrate(handle)
+                return tables(lambda sql: handle.query(sql).result_rows, database)
 
         return thread.submit(work).result()
 
