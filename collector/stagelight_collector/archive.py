@@ -34,7 +34,7 @@ LINGER_SECONDS: Final = 1.0
 """How long a batch gathers, at least."""
 LONGEST_LINGER_SECONDS: Final = 5.0
 """At most; one that is full gathers no longer."""
-SHARE: Final = 10
+SHARE: Final = 20
 """Inserts take one part in so many of the time, if that lets a batch gather longer: each costs the engine 40 to 90 ms, and its part in
 merges, before the first row."""
 MAX_ROWS: Final = 50_000
