@@ -170,6 +170,7 @@ class Collector:
         settings = self.settings
         self.plugins = Plugins(core, load=settings.plugin_names("load"), block=settings.plugin_names("block"))
         self._host = PluginHost(self.plugins, self)
+        stack.push_async_callback(self._host.abandon)
         self.pages = self._host.pages()
         self.pipeline.sinks = self.health.sinks = self._host.sinks()
         await bus.subscribe(self.pipeline.hub)

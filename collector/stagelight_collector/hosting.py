@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +39,7 @@ class PluginHost:
 
     plugins: Plugins
     collector: Collector
+    _started: bool = field(default=False, init=False)
 
     def sinks(self) -> list[SinkRunner]:
         """Return a runner for every sink; what is counted of them is told apart by their names."""
@@ -68,12 +69,19 @@ class PluginHost:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Run `startup` of every plugin; its `shutdown` follows at the end of the stack, also where this fails."""
+        self._started = True
         shutdowns, startups = self._calls("shutdown"), self._calls("startup")
         for name in dict.fromkeys([*startups, *shutdowns]):
             if name in shutdowns:
                 stack.push_async_callback(self._stop, name, shutdowns[name])
             if name in startups:
                 await self._within(name, "startup", startups[name], START_SECONDS)
+
+    async def abandon(self) -> None:
+        """Run `shutdown` of every plugin if the start never came to `startup`: a sink may have opened files by then."""
+        if not self._started:
+            for name, call in reversed(self._calls("shutdown").items()):
+                await self._stop(name, call)
 
     async def receive(self, stack: AsyncExitStack) -> None:
         """Start the plugins' receivers; they are stopped at the end of the stack."""

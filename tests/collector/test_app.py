@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -13,10 +14,12 @@ from stagelight_collector.app import Collector
 from stagelight_collector.config import Settings
 from stagelight_collector.core import core_plugins
 from stagelight_collector.errors import ClickHousePortUnusable, DataDirUnusable, PortTaken
+from stagelight_collector.hosting import PluginHost
 from stagelight_collector.security import UnsafeBind
+from stagelight_plugins.errors import BrokenPlugin
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from stagelight_collector.sinks import SinkRunner
 
 
 def settings(folder: Path, **changed: object) -> Settings:
@@ -60,6 +63,29 @@ async def test_clients_of_a_server_are_sent_to_that_server(tmp_path: Path) -> No
     collector = Collector(settings(tmp_path, clickhouse_port=0, history="clickhouse://127.0.0.1:9/x"))
     with pytest.raises(ClickHousePortUnusable, match="point clients at that server"):
         await collector.start()
+
+
+async def test_a_start_that_fails_closes_what_plugins_opened_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened() -> set[str]:
+        found = Path("/proc/self/fd").iterdir()
+        return {str(link.readlink()) for link in found if link.is_symlink()}
+
+    sinks, seen = PluginHost.sinks, set[str]()
+
+    def broken(host: PluginHost) -> list[SinkRunner]:
+        sinks(host)
+        seen.update(opened())
+        raise BrokenPlugin("other", "it gives no sink")
+
+    monkeypatch.setattr(PluginHost, "sinks", broken)
+    with pytest.raises(BrokenPlugin):
+        await Collector(settings(tmp_path, history="chdb://memory")).start()
+
+    files = {path for path in seen if path.startswith(str(tmp_path / "plugins"))}
+    assert {Path(path).name for path in files} >= {"alerts.sqlite", "diagrams.sqlite"}
+    assert not files & opened()
 
 
 async def test_stop_is_safe_before_start_and_twice(tmp_path: Path) -> None:

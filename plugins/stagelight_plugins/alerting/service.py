@@ -136,7 +136,8 @@ class Service:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._save([])
+        if tasks:  # else it never began, and knows nothing of what was written down before
+            await self._save([])
         await asyncio.to_thread(self.store.close)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from stagelight_plugins.engine.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.plugins.engine.conftest import Bench
 
@@ -146,6 +146,11 @@ def test_a_write_that_the_system_refuses_is_tried_again_until_it_succeeds(tmp_pa
     assert output == "500000"
 
 
+def _open_below(path: Path) -> list[str]:
+    found = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [each for each in found if each.startswith(str(path))]
+
+
 async def test_a_file_with_a_flipped_page_is_refused_not_guessed_at(bench: Bench) -> None:
     await bench.open(Copy)
     await bench.run(Copy)
@@ -158,4 +163,5 @@ async def test_a_file_with_a_flipped_page_is_refused_not_guessed_at(bench: Bench
         file.write(b"not a database, not at all")
     with pytest.raises(StoreDamaged, match="not a database"):
         await bench.open(Copy)
+    assert not _open_below(bench.path)
     bench.plane = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import threading
+from contextlib import ExitStack, closing
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,24 +40,26 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = path.with_name(f"{path.name}.lock").open("a")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise StoreInUse(str(path)) from None
-        try:
-            self._writer = self._connect()
-            self._prepare()
-            self._reader = self._connect()
-            self._reader.execute("PRAGMA query_only = 1")
-        except sqlite3.DatabaseError as error:
-            self._lock.close()
-            raise StoreDamaged(str(path), str(error)) from error
+        with ExitStack() as opened:
+            lock = opened.enter_context(path.with_name(f"{path.name}.lock").open("a"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise StoreInUse(str(path)) from None
+            try:
+                self._writer = self._connect(opened)
+                self._prepare()
+                self._reader = self._connect(opened)
+                self._reader.execute("PRAGMA query_only = 1")
+            except sqlite3.DatabaseError as error:
+                raise StoreDamaged(str(path), str(error)) from error
+            self._opened = opened.pop_all()
         self._reading = threading.RLock()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+    def _connect(self, opened: ExitStack) -> sqlite3.Connection:
+        connection = opened.enter_context(
+            closing(sqlite3.connect(self._path, isolation_level=None, check_same_thread=False))
+        )
         connection.execute("PRAGMA busy_timeout = 5000")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
@@ -272,9 +275,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file; other processes may have it then."""
-        self._reader.close()
-        self._writer.close()
-        self._lock.close()
+        self._opened.close()
 
 
 STATUSES: Final = (
