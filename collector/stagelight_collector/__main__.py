@@ -26,13 +26,20 @@ def _main(arguments: list[str]) -> int:
     try:
         from stagelight_collector.cli import main as collector  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("stagelight"):
-            raise
-        sys.stderr.write(f"{_EXTRA} (missing: {error.name})\n")
-        return 2
+        return _missing(error)
     finally:
         gc.enable()
-    return collector(arguments)
+    try:
+        return collector(arguments)
+    except ModuleNotFoundError as error:  # commands are imported when they are asked for
+        return _missing(error)
+
+
+def _missing(error: ModuleNotFoundError) -> int:
+    if error.name is None or error.name.startswith("stagelight"):
+        raise error
+    sys.stderr.write(f"{_EXTRA} (missing: {error.name})\n")
+    return 2
 
 
 if __name__ == "__main__":

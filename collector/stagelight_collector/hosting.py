@@ -39,7 +39,8 @@ class PluginHost:
 
     plugins: Plugins
     collector: Collector
-    _started: bool = field(default=False, init=False)
+    _seen_to: set[str] = field(default_factory=set[str], init=False)
+    """Plugins whose `shutdown` is on the stack."""
 
     def sinks(self) -> list[SinkRunner]:
         """Return a runner for every sink; what is counted of them is told apart by their names."""
@@ -69,18 +70,18 @@ class PluginHost:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Run `startup` of every plugin; its `shutdown` follows at the end of the stack, also where this fails."""
-        self._started = True
         shutdowns, startups = self._calls("shutdown"), self._calls("startup")
         for name in dict.fromkeys([*startups, *shutdowns]):
             if name in shutdowns:
                 stack.push_async_callback(self._stop, name, shutdowns[name])
+                self._seen_to.add(name)
             if name in startups:
                 await self._within(name, "startup", startups[name], START_SECONDS)
 
     async def abandon(self) -> None:
-        """Run `shutdown` of every plugin if the start never came to `startup`: a sink may have opened files by then."""
-        if not self._started:
-            for name, call in reversed(self._calls("shutdown").items()):
+        """Run `shutdown` of those plugins to whose `startup` the start never came: their sinks may have opened files."""
+        for name, call in reversed(self._calls("shutdown").items()):
+            if name not in self._seen_to:
                 await self._stop(name, call)
 
     async def receive(self, stack: AsyncExitStack) -> None:

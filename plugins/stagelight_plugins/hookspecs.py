@@ -172,6 +172,8 @@ class Hooks:
     def register_commands(self, cli: click.Group) -> None:
         """Called when the command line is built. Add commands with `cli.add_command`; do no other work.
 
+        Groups that are there already are found with `cli.get_command(click.Context(cli), name)`.
+
         In a command, `click.get_current_context().find_root().obj` is a `CommandLine`.
         """
         raise NotImplementedError
@@ -227,7 +229,8 @@ class Hooks:
     async def shutdown(self, collector: Collector) -> None:
         """Called once after the port is closed and the sinks have finished, in reverse order of start-up.
 
-        Also called where `startup` failed. May be `async`; 5 s at most.
+        Also called where `startup` failed, or was never reached because another part of the start failed. May be `async`;
+        5 s at most.
         """
         raise NotImplementedError
 

@@ -73,6 +73,25 @@ async def test_a_plugin_that_fails_to_start_is_named_and_the_others_are_shut_dow
     assert log == ["bad down"]
 
 
+async def test_plugins_to_which_a_start_never_came_are_shut_down_once() -> None:
+    def startup() -> None:
+        raise OSError("no port")
+
+    log: list[str] = []
+    hosted = host(
+        recorder("early", log),
+        ("bad", plugin(startup=startup, shutdown=lambda: log.append("bad down"))),
+        recorder("late", log),
+    )
+    stack = AsyncExitStack()
+    stack.push_async_callback(hosted.abandon)
+    with pytest.raises(BrokenPlugin):
+        await hosted.start(stack)
+    await stack.aclose()
+
+    assert log == ["early up", "bad down", "early down", "late down"]
+
+
 async def test_a_plugin_that_hangs_at_the_stop_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -29,8 +29,20 @@ def test_a_start_makes_much_before_it_is_looked_through_and_what_it_made_never_i
     assert gc.get_freeze_count() > 0
 
 
-def test_a_start_that_fails_leaves_the_process_collecting() -> None:
+def test_a_start_that_fails_leaves_all_as_it_was() -> None:
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
     with pytest.raises(OSError, match="taken"), garbage.starting():
         raise OSError("taken")
-    assert gc.isenabled()
-    assert gc.get_threshold() == garbage.THRESHOLDS
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, frozen)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_imports_are_not_looked_through(enabled: bool) -> None:
+    if not enabled:
+        gc.disable()
+    try:
+        with garbage.left():
+            assert not gc.isenabled()
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()

@@ -12,6 +12,7 @@ from stagelight_collector import config, places
 from stagelight_collector.cli import usage
 from stagelight_collector.cli.client import configured_url
 from stagelight_collector.cli.commands import Commands
+from stagelight_plugins import garbage
 from stagelight_plugins.errors import BadSettings, PluginError
 from stagelight_plugins.manager import Plugins
 
@@ -76,8 +77,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    plugins = _plugins()
-    cli = build(plugins)
+    with garbage.left():
+        plugins = _plugins()
+        cli = build(plugins)
     if not _SAY_THEMSELVES.intersection(arguments[:1]):
         for info in plugins.infos():
             if info.problem:

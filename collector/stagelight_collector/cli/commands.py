@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
+from stagelight_plugins import garbage
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -42,4 +44,5 @@ class Commands(click.Group):
         added = super().get_command(ctx, cmd_name)
         if added is not None or cmd_name not in _OWN:
             return added
-        return cast("click.Command", pkgutil.resolve_name(f"{__package__}.{_OWN[cmd_name]}"))
+        with garbage.left():
+            return cast("click.Command", pkgutil.resolve_name(f"{__package__}.{_OWN[cmd_name]}"))

@@ -6,6 +6,7 @@ heard of, how it ended. What is found there passes the filter or may pass it; th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stagelight.conventions import RunStatus
@@ -24,8 +25,12 @@ PORTION: Final = 64
 SPARE: Final = 3
 """How many times as many candidates as runs are wanted it looks at first: most runs are heard of in two periods."""
 
-SPARE_OF_FEW: Final = 1.25
-"""The same where next to each candidate is another run of those that are asked for; one that is looked up for nothing costs 0.2 ms."""
+SPARE_OF_ENDED: Final = 2
+"""The same by how runs ended: one that did not end in the insert that it began in is found where it ended, and may have begun too early
+for its portion. What is looked up for nothing costs 0.2 ms each."""
+
+SPARE_OF_EXACT: Final = 1.25
+"""The same where each candidate is a run that is asked for."""
 
 BUDGET: Final = 100_000
 """How many candidates one page may look at; then it is handed out as it is."""
@@ -226,15 +231,21 @@ def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, limit: i
         wanted.status in _ENDS or wanted.error or (wanted.min_duration, wanted.max_duration) != (None, None)
     )
     if by_end:
-        return EndingsWalk(handle, wanted, queries.ENDED, **given(SPARE_OF_FEW))
+        return EndingsWalk(handle, wanted, queries.ENDED, **given(SPARE_OF_ENDED))
     if wanted.attributes:
         first = queries.with_attributes(1)[0]
-        return FarWalk(handle, wanted, queries.Way(first, first), *SIEVED, **given(SPARE_OF_FEW))
+        spare = SPARE_OF_EXACT if _is_one_attribute(wanted) else SPARE
+        return FarWalk(handle, wanted, queries.Way(first, first), *SIEVED, **given(spare))
     if wanted.status is not None:
         return FarWalk(handle, wanted, queries.OPEN, SIFTED, **given(SPARE))
     if wanted.q:
         return FarWalk(handle, wanted, queries.TEXTS, SCANNED, **given(SPARE))
     return Walk(handle, wanted, **given(SPARE))
+
+
+def _is_one_attribute(wanted: RunFilter) -> bool:
+    plain = replace(wanted, attributes=(), since=None, until=None)
+    return len(wanted.attributes) == 1 and plain == RunFilter()
 
 
 def latest(handle: Handle, since: int, workflow: str = "") -> dict[str, Any]:

@@ -154,6 +154,25 @@ def test_every_command_fits_a_line_of_the_help(stagelight: Callable[..., Answer]
     assert max(len(line.split(maxsplit=1)[1]) for line in listing.strip().splitlines()) < 50
 
 
+@pytest.mark.parametrize("arguments", [["up", "--help"], ["--help"]])
+def test_a_command_whose_libraries_are_missing_names_the_extra(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from stagelight_collector.__main__ import main
+sys.modules["aiohttp"] = None
+sys.argv = ["stagelight", *{arguments}]
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr == (
+        "stagelight: this command needs the collector; install it with: pip install 'stagelight[collector]'"
+        " (missing: aiohttp)\n"
+    )
+    assert done.returncode == 2
+
+
 def test_a_command_that_asks_a_collector_loads_none_of_it() -> None:
     code = """
 import gc, sys
