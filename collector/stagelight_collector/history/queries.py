@@ -47,7 +47,10 @@ _LATEST: Final = "ORDER BY Period DESC LIMIT {portion:UInt32}"
 
 def _latest(columns: str, sources: Iterable[str]) -> str:
     """Return the query for the latest so many of some sources."""
-    parts = "\nUNION ALL\n".join(joined("(SELECT", columns, source, _LATEST, ")") for source in sources)
+    first, *others = [joined("SELECT", columns, source, _LATEST) for source in sources]
+    if not others:
+        return first
+    parts = "\nUNION ALL\n".join(joined("(", part, ")") for part in (first, *others))
     return joined("SELECT", columns, "FROM (", parts, ")", _LATEST)
 
 
@@ -61,7 +64,7 @@ class Candidates(NamedTuple):
     condition: str
     """That a run is one of them."""
     floor: str
-    """The query for the earliest period of the latest so many, and for how many there are."""
+    """The query for the earliest period of the latest so many, for how many there are, and for the latest period."""
     latest: str = ""
     """The query for the periods and ids of the latest so many; empty where others than these meet the condition, too."""
     earlier: int = 0
@@ -73,7 +76,7 @@ class Candidates(NamedTuple):
         ids = "\nUNION ALL\n".join(joined("SELECT RunId", source) for source in sources)
         return cls(
             condition=joined("RunId IN (", ids, ")"),
-            floor=joined("SELECT min(Period), count() FROM (", _latest("Period", sources), ")"),
+            floor=joined("SELECT min(Period), count(), max(Period) FROM (", _latest("Period", sources), ")"),
             latest=_latest("Period, RunId", sources),
             earlier=earlier,
         )

@@ -93,8 +93,16 @@ async def test_runs_are_found_by_spans_that_start_in_the_period_beside_theirs(
         await history.insert(Batch(seq=0, events=[started], traces=traces), name)
     monkeypatch.setattr(walks, "PORTION", 1)
     # With 4, a page is handed out before all was looked through.
-    for reaches in (walks.SIEVED, (4,), (1, 4), (1, 100)):
-        monkeypatch.setattr(walks, "SIEVED", reaches)
+    for sieved, near in (
+        (walks.SIEVED, walks.NEAR),
+        (4, 1),
+        (4, 4),
+        (4, walks.NEAR),
+        (100, 2),
+        (100, walks.NEAR),
+    ):
+        monkeypatch.setattr(walks, "SIEVED", sieved)
+        monkeypatch.setattr(walks, "NEAR", near)
         ids: list[str] = []
         cursor: str | None = None
         for _ in range(50):

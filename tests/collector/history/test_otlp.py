@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -185,6 +186,31 @@ async def test_the_engine_refuses_a_list_that_was_not_found_and_it_goes_in_as_co
 
         await history.insert(Batch(seq=1, traces=dict(table)), "", again=True)
         assert ask("SELECT SpanAttributes FROM otel_traces") == [({"key": '["x"]'},)]
+        ask("TRUNCATE TABLE otel_traces")
+
+
+@pytest.mark.parametrize("last", ["text", "5", "true", "0.5", "eA=="])
+async def test_of_a_value_that_is_given_twice_the_last_one_counts(
+    history: History, ask: Ask, last: str
+) -> None:
+    values = {
+        "text": _field(0x0A, b"text"),
+        "5": b"\x18\x05",
+        "true": b"\x10\x01",
+        "0.5": b"\x21" + struct.pack("<d", 0.5),
+        "eA==": _field(0x3A, b"x"),
+    }
+    for first, value in values.items():
+        body = _with_attribute((value if first != last else b"") + values[last])
+        table = decode_traces(ExportTraceServiceRequest.FromString(body), 0, body).traces
+        assert isinstance(table, Spans)
+        batch = Batch(seq=1, traces=table)
+        try:
+            await history.insert(batch, f"{first} {last}")
+        except HistoryError as error:
+            assert not error.retryable  # noqa: PT017 - either way it goes in
+            await history.insert(Batch(seq=1, traces=dict(table)), "", again=True)
+        assert ask("SELECT SpanAttributes FROM otel_traces") == [({"key": last},)], first
         ask("TRUNCATE TABLE otel_traces")
 
 
