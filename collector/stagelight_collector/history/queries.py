@@ -64,7 +64,7 @@ class Candidates(NamedTuple):
     condition: str
     """That a run is one of them."""
     floor: str
-    """The query for the earliest period of the latest so many, for how many there are, and for the latest period."""
+    """The query for the earliest period of the latest so many, and for how many there are."""
     latest: str = ""
     """The query for the periods and ids of the latest so many; empty where others than these meet the condition, too."""
     earlier: int = 0
@@ -76,7 +76,7 @@ class Candidates(NamedTuple):
         ids = "\nUNION ALL\n".join(joined("SELECT RunId", source) for source in sources)
         return cls(
             condition=joined("RunId IN (", ids, ")"),
-            floor=joined("SELECT min(Period), count(), max(Period) FROM (", _latest("Period", sources), ")"),
+            floor=joined("SELECT min(Period), count() FROM (", _latest("Period", sources), ")"),
             latest=_latest("Period, RunId", sources),
             earlier=earlier,
         )

@@ -43,10 +43,8 @@ SIFTED: Final = 100_000
 it is."""
 
 SIEVED: Final = 100_000
-"""Of how many rows of what was heard of one page may look at the spans for an attribute; then it is handed out as it is."""
-
-NEAR: Final = 64
-"""In one part in so many of the time that these rows span it looks first: there is enough of what most runs have."""
+"""Of how many rows of what was heard of one page may look at the spans for an attribute, which takes 35 ms; then it is handed out as
+it is. To look at fewer first took 25 ms: planning, most of it, which a value that is rare paid twice."""
 
 NAMED: Final = 1_000
 """Of how many candidates the list of runs is told the ids: looked for among all once more they cost it 10 to 20 ms."""
@@ -84,8 +82,6 @@ class Portion(NamedTuple):
     """How many there are."""
     ids: list[str] | None = None
     """Of all of them, where they are few."""
-    newest: int = 0
-    """The latest period, where it was asked for."""
 
 
 def _few(ids: Iterable[str]) -> list[str] | None:
@@ -139,7 +135,7 @@ class Walk:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         while self._budget > 0 and self._ceiling >= self._bottom:
             most = min(self._portion, self._budget)
-            floor, seen, self.ids, _ = self._next(most)
+            floor, seen, self.ids = self._next(most)
             self.exhausted = seen < most
             yield (self._bottom if self.exhausted else floor), self._ceiling
             if self.exhausted:
@@ -169,8 +165,8 @@ class Walk:
         )
 
     def _floor(self, candidates: queries.Candidates, most: int) -> Portion:
-        ((floor, seen, newest),) = self._ask(candidates.floor, most)
-        return Portion(int(floor), int(seen), newest=int(newest))
+        ((floor, seen),) = self._ask(candidates.floor, most)
+        return Portion(int(floor), int(seen))
 
     def _ask(self, query: str, most: int) -> Sequence[Sequence[Any]]:
         within = {"floor": self._bottom, "ceiling": self._ceiling, "portion": most}
@@ -185,46 +181,24 @@ class EndingsWalk(Walk):
         if self._is_newest:
             return found
         # Who was heard of in the window is looked up, so it must be bounded, too.
-        heard = self._floor(queries.HEARD.later, BUDGET)
-        if heard.seen < BUDGET or (heard.floor <= found.floor and found.seen >= most):
+        lowest, heard, _ = self._floor(queries.HEARD.later, BUDGET)
+        if heard < BUDGET or (lowest <= found.floor and found.seen >= most):
             return found
-        return Portion(heard.floor, most)
+        return Portion(lowest, most)
 
 
 class FarWalk(Walk):
-    """Walks back through candidates that are few among many, as far as so many rows of what was heard of reach.
+    """Walks back through candidates that are few among many, as far as so many rows of what was heard of reach."""
 
-    It looks first in one part in `near` of that time, where most of what is asked for may be.
-    """
-
-    def __init__(
-        self, handle: Handle, wanted: RunFilter, way: queries.Way, rows: int, near: int = 1, **given: int
-    ) -> None:
+    def __init__(self, handle: Handle, wanted: RunFilter, way: queries.Way, rows: int, **given: int) -> None:
         super().__init__(handle, wanted, way, **given)
         self._rows = rows
-        self._near = near
-        self._peeked: Portion | None = None
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        heard = self._floor(queries.HEARD.newest, self._rows)
-        farthest = max(self._bottom, heard.floor)
-        if heard.seen * self._near < self._rows or not self._is_enough_near(heard.newest, farthest):
-            self._bottom = farthest
+        reach, seen, _ = self._floor(queries.HEARD.newest, self._rows)
+        self._bottom = max(self._bottom, reach)
         yield from super().__iter__()
-        self.exhausted = self.exhausted and heard.seen < self._rows and self._bottom == farthest
-
-    def _is_enough_near(self, newest: int, farthest: int) -> bool:
-        """Look in the latest part of the time, unless that is all of it; stay there if it has a whole portion."""
-        if self._near == 1:
-            return False
-        self._bottom = max(farthest, newest - (newest - farthest) // self._near)
-        peeked = self._next(self._portion)
-        self._peeked = peeked if peeked.seen >= self._portion else None
-        return self._peeked is not None
-
-    def _next(self, most: int) -> Portion:
-        peeked, self._peeked = self._peeked, None
-        return peeked or super()._next(most)
+        self.exhausted = self.exhausted and seen < self._rows
 
 
 def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, limit: int) -> Walk:
@@ -241,7 +215,7 @@ def walk(handle: Handle, wanted: RunFilter, *, since: int, before: int, limit: i
     if wanted.attributes:
         first = queries.with_attributes(1)[0]
         spare = SPARE_OF_EXACT if _is_one_attribute(wanted) else SPARE
-        return FarWalk(handle, wanted, queries.Way(first, first), SIEVED, NEAR, **given(spare))
+        return FarWalk(handle, wanted, queries.Way(first, first), SIEVED, **given(spare))
     if wanted.status is not None:
         return FarWalk(handle, wanted, queries.OPEN, SIFTED, **given(SPARE))
     if wanted.q:
