@@ -62,7 +62,7 @@ class Attempts:
         if last is not None and not last.ended:
             error = {"name": INTERRUPTED, "message": "the process ended during this attempt"}
             self._number = last.number
-            self._failed(error, retry_at=engine.house.clock.now())
+            self._failed(error, interrupted=True)
         elif last is not None and last.retry_at:
             self._number = last.number
             self._wait(last.retry_at)
@@ -188,21 +188,19 @@ class Attempts:
         self.execution.settle_when_durable(engine.memory.steps[key])
 
     def _failed(
-        self, error: dict[str, Any], *, raised: BaseException | None = None, retry_at: int = 0
+        self, error: dict[str, Any], *, raised: BaseException | None = None, interrupted: bool = False
     ) -> None:
         retries = self.call.config.retries
         if self._number > retries.limit:
             self._give_up(error)
-        elif retry_at:
-            self._retry_at(error, retry_at)
+        elif interrupted:
+            self._retry_in(error, 0)
         elif callable(retries.delay):
             self.execution.settling += 1
             house = self.execution.engine.house
             house.keep(house.loop.create_task(self._ask_delay(retries, error, raised)))
         else:
-            self._retry_at(
-                error, self._now() + self.execution.engine.house.delay(retries.after(self._number))
-            )
+            self._retry_in(error, self.execution.engine.house.delay(retries.after(self._number)))
 
     async def _ask_delay(self, retries: Retries, error: dict[str, Any], raised: BaseException | None) -> None:
         """Ask the function how long to wait; one that does not know makes the step wait a second."""
@@ -221,12 +219,13 @@ class Attempts:
             wait = 1_000
         self.execution.settling -= 1
         if not self.execution.closed:
-            self._retry_at(error, self._now() + self.execution.engine.house.delay(wait))
+            self._retry_in(error, self.execution.engine.house.delay(wait))
 
-    def _retry_at(self, error: dict[str, Any], due: int) -> None:
-        engine, key = self.execution.engine, self.asked.key
-        engine.note(E.ATTEMPT_ERRORED, key, n=self._number, error=error, retry_at=due)
-        self._wait(due)
+    def _retry_in(self, error: dict[str, Any], wait: int) -> None:
+        engine, key, now = self.execution.engine, self.asked.key, self._now()
+        # Of one reading of the clock: how long it waits is told as the difference.
+        engine.note(E.ATTEMPT_ERRORED, key, at=now, n=self._number, error=error, retry_at=now + wait)
+        self._wait(now + wait)
 
     def _wait(self, due: int) -> None:
         self._retry = self.execution.engine.house.timers.at(due, self._due)

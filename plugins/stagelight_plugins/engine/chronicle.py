@@ -51,7 +51,7 @@ class Chronicle:
         self._write({**written, "output": output}, orjson.dumps(written))
 
     def _record(self, what: E, key: StepKey | None, more: dict[str, Any]) -> Record:
-        record: Record = {"t": what.value, "at": self.house.clock.now()}
+        record: Record = {"t": what.value, "at": more["at"] if "at" in more else self.house.clock.now()}
         late = self.memory.next_moment - moment_of(record)
         if late > 0:
             record["o"] = late

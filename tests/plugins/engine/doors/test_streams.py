@@ -157,10 +157,7 @@ async def test_a_failed_attempt_says_how_long_its_retry_waits(driver: Driver, re
     found = await reader.read("Undo", instance)
     (failed,) = [event for event in found if event["type"] == "attempt_errored"]
 
-    assert (failed["attempt"], failed["error"]["message"]) == (1, "again")
-    assert (
-        15 <= failed["retryDelayMs"] <= 20
-    )  # a clock's tick may fall between when it is due and when it is said
+    assert (failed["attempt"], failed["retryDelayMs"], failed["error"]["message"]) == (1, 20, "again")
     assert [event["type"] for event in found][-7:] == [
         "rollback_started",
         "rollback_step_started",
